@@ -1,0 +1,77 @@
+"""Benchmark sets: labelled point clouds with a training and a test split, one Parquet file a set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from c2p.data.files import write_atomic
+
+
+@dataclass(frozen=True)
+class PointSet:
+    """Labelled clouds of one split."""
+
+    keys: tuple[str, ...]
+    """(N,) names, unique."""
+    points: np.ndarray
+    """(N, P, 3) float32: farthest points, centred on their mean, largest norm 1, y up."""
+    labels: np.ndarray
+    """(N,) int64 indices into the benchmark's classes."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark set; classes in the official label order."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: PointSet
+    test: PointSet
+
+
+def write_benchmark(path: Path, benchmark: Benchmark) -> Path:
+    """Write a benchmark set as Parquet; same set, same bytes."""
+    parts = {"train": benchmark.train, "test": benchmark.test}
+    count = benchmark.train.points.shape[1]
+    table = pa.table(
+        {
+            "key": pa.array([key for part in parts.values() for key in part.keys]),
+            "split": pa.array([name for name, part in parts.items() for _ in part.keys]),
+            "label": pa.array(np.concatenate([part.labels for part in parts.values()])),
+            "points": pa.FixedSizeListArray.from_arrays(
+                pa.array(np.concatenate([part.points.reshape(-1) for part in parts.values()])), count * 3
+            ),
+        }
+    )
+    table = table.replace_schema_metadata({"name": benchmark.name, "classes": "\n".join(benchmark.classes)})
+    return write_atomic(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def read_benchmark(path: Path) -> Benchmark:
+    """Read a benchmark set and check it.
+
+    Raises ValueError: labels outside the classes, non-finite points.
+    """
+    table = pq.read_table(path)
+    name = table.schema.metadata[b"name"].decode()
+    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
+    keys = np.array(table["key"].to_pylist(), dtype=object)
+    splits = np.array(table["split"].to_pylist(), dtype=object)
+    labels = table["label"].to_numpy().astype(np.int64)
+    points = table["points"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1, 3)
+    if labels.size and not (0 <= labels.min() and labels.max() < len(classes)):
+        raise ValueError(f"{path}: labels {labels.min()} to {labels.max()}; allowed: 0 to {len(classes) - 1}")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{path}: points that are not finite; rebuild it with `dvc repro benchmarks -f`")
+
+    def split(which: str) -> PointSet:
+        rows = splits == which
+        return PointSet(tuple(keys[rows]), points[rows].astype(np.float32), labels[rows])
+
+    return Benchmark(name, classes, split("train"), split("test"))

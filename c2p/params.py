@@ -1,0 +1,429 @@
+"""Parameters: frozen dataclasses built once from params.yaml.
+
+One section a concern; a DVC stage lists the sections it depends on. Angles are in degrees here and in radians in code,
+lengths are in units of the unit sphere that every shape is scaled into, shares are in [0, 1].
+"""
+
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+
+class ParameterError(ValueError):
+    """A parameter that is unknown, of the wrong type or out of range; the message is one line and names it."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where the shapes come from."""
+
+    source: Literal["toy", "shapenet", "meshes"]
+    """Pre-training collection: made shapes, ShapeNetCore.v2 (paper), or a folder or archive of meshes."""
+    meshes: str
+    """Folder, zip or tar laid out <class>/{train,test}/<name>.<ext>; empty: none. Needed where a set is `meshes`."""
+    up: Literal["y", "z"]
+    """Up axis of the files in `meshes`."""
+    benchmarks: tuple[Literal["modelnet10", "modelnet40", "scanobjectnn", "meshes"], ...]
+    """Sets the tables are computed on (paper: modelnet10, modelnet40, scanobjectnn)."""
+    toy_seed: int
+    """Seed of the made shapes; each collection derives its own from it."""
+    toy_train: int
+    """Made pre-training shapes a category (ShapeNet: 41,943 in 55 categories)."""
+    toy_validation: int
+    """Made validation shapes a category (ShapeNet: 10,517 in 55 categories)."""
+    toy_benchmark_train: int
+    """Made training shapes a class in each benchmark set (ModelNet40: 9,843 in 40 classes)."""
+    toy_benchmark_test: int
+    """Made test shapes a class in each benchmark set (ModelNet40: 2,468 in 40 classes)."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, toy_seed=0, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
+        _not_empty(self, "benchmarks")
+
+
+@dataclass(frozen=True)
+class Render:
+    """RGB views of meshes, and the surface cloud taken while the mesh is in memory."""
+
+    renderer: Literal["auto", "embree", "pytorch3d"]
+    """`auto` is embree; pytorch3d is the published one and needs its own installation."""
+    size: int
+    """Side of an RGB view, pixels (paper: 224)."""
+    supersample: int
+    """Samples along each side of a pixel; 1 is the published, aliased picture."""
+    views: Literal["ten", "six", "one"]
+    """Named view set (paper: ten)."""
+    fov: float
+    """Field of view, degrees (published code: 60)."""
+    distance: float
+    """Camera distance from the centre, unit-sphere radii (published code: 2)."""
+    ambient: float
+    """Ambient light (published code: 0.5)."""
+    diffuse: float
+    """Diffuse light from the camera (published code: 0.3)."""
+    specular: float
+    """Specular light (published code: 0.2)."""
+    cloud_points: int
+    """Area-uniform surface points kept a mesh (Point-BERT's clouds: 8,192)."""
+    part_size: int
+    """Models a part file: the unit of parallel work and of recovery (paper-scale: 200 to 500)."""
+    max_faces: int
+    """A mesh with more faces is rejected with that reason."""
+    max_reject_rate: float
+    """Share of unusable meshes above which the stage stops."""
+    seed: int
+    """Seed of the surface sampling, joined with each model's key."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, size=8, supersample=1, cloud_points=1, part_size=1, max_faces=1, seed=0)
+        _between(self, 1, 179, "fov")
+        _between(self, 0, 1, "ambient", "diffuse", "specular", "max_reject_rate")
+        _require(self.distance > 1, "render.distance", self.distance, "more than 1 (outside the unit sphere)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Farthest-point sampling."""
+
+    points: int
+    """Points a cloud (paper: 1,024)."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, points=1)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Depth maps of point clouds: CLIP2Point Eq. 13 and 14."""
+
+    projection: Literal["perspective", "orthographic"]
+    """Paper: perspective; published code: orthographic over [-1, 1]^2."""
+    size: int
+    """Side of a depth map, pixels (paper: 224)."""
+    footprint: Literal["window", "disc"]
+    """Pixels a point covers: Eq. 13's square window of `dilation` pixels, or the published code's disc of `radius`."""
+    dilation: int
+    """R of Eq. 13, pixels (paper: 2)."""
+    radius: float
+    """Disc radius in normalised device coordinates (published code: 0.02)."""
+    aggregation: Literal["minimum", "weighted"]
+    """Eq. 14's minimum (paper), or PointCLIP's weighted mean (Eq. 12)."""
+    fov: float
+    """Field of view of the perspective projection, degrees (the paper gives no focal length)."""
+    distance: float
+    """Camera distance at jitter 1, unit-sphere radii (published code: 1, orthographic)."""
+    jitter: float
+    """Pre-training draws distances uniformly from distance * [1 - jitter, 1 + jitter) (paper: 0.1)."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, size=8, dilation=1)
+        _between(self, 1, 179, "fov")
+        _require(self.radius > 0, "depth.radius", self.radius, "more than 0")
+        _require(self.distance > 0, "depth.distance", self.distance, "more than 0")
+        _require(0 <= self.jitter < 1, "depth.jitter", self.jitter, "0 to less than 1")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """WebDataset shards of the pre-training collection."""
+
+    samples_per_shard: int
+    """Samples a tar."""
+    validation_share: float
+    """Share of each class's training models held out for validation where the collection brings no split (meshes)."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, samples_per_shard=1)
+        _require(0 < self.validation_share < 1, "shards.validation_share", self.validation_share, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The CLIP whose language the depth encoder learns; frozen after this stage."""
+
+    model: str
+    """open_clip model name; `c2p-demo` is the project's own small one (paper: ViT-B-32-quickgelu)."""
+    pretrained: str
+    """open_clip tag (paper: openai) or a weights file; empty: trained on the training renders and captions (demo)."""
+    epochs: int
+    """Passes over the training models, one random view and caption each (demo only)."""
+    batch: int
+    """Image-caption pairs a step."""
+    lr: float
+    """Peak learning rate (AdamW, cosine)."""
+    weight_decay: float
+    warmup: float
+    """Share of the steps over which the rate rises from 0."""
+    seed: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=1, batch=2, seed=0)
+        _positive(self, "lr")
+        _between(self, 0, 1, "weight_decay", "warmup")
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Image-depth pre-training (paper section 3.2.1)."""
+
+    seeds: tuple[int, ...]
+    """One depth encoder a seed; the tables give mean and spread over them (paper: one, seed unknown)."""
+    epochs: int
+    """Paper: 100."""
+    batch: int
+    """Models a step, two depth maps each (paper: 256)."""
+    optimizer: Literal["lamb", "adamw"]
+    """Paper: lamb."""
+    lr: float
+    """Paper: 6e-3."""
+    weight_decay: float
+    """Paper: 1e-4."""
+    schedule: Literal["restarts", "cosine"]
+    """Published code: cosine with warm restarts every `restart_epochs`; `cosine` falls once over the run."""
+    restart_epochs: int
+    """Published code: 2."""
+    lr_min: float
+    """Published code: 1e-5."""
+    temperature: float
+    """Paper: 0.7; published code: 0.07."""
+    intra: bool
+    """Intra-modality loss (Eq. 7); off is the paper's cross-modality ablation."""
+    checkpoint_every: int
+    """Epochs between validated checkpoints."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=1, batch=2, restart_epochs=1, checkpoint_every=1)
+        _positive(self, "lr", "temperature")
+        _require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
+        _between(self, 0, 1, "weight_decay")
+        _not_empty(self, "seeds")
+        _distinct(self, "seeds")
+
+
+@dataclass(frozen=True)
+class Zeroshot:
+    """Zero-shot classification (Eq. 15)."""
+
+    views: Literal["six", "ten", "one"]
+    """Paper: six for the benchmark sets."""
+    template: str
+    """Prompt with one {} for the class name (paper: image of a {})."""
+
+    def __post_init__(self) -> None:
+        _require(self.template.count("{}") == 1, "zeroshot.template", self.template, "a text with exactly one {}")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Training of CLIP2Point's adapters (Eq. 16 to 19)."""
+
+    epochs: int
+    """Paper, 16-shot: 100 in the published code. The last epoch is evaluated, never the best on the test set."""
+    batch: int
+    """Paper: 32."""
+    lr: float
+    """Paper: 1e-3 (AdamW)."""
+    weight_decay: float
+    """Paper: 1e-4."""
+    dropout: float
+    """Published code: 0.075."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=1, batch=2)
+        _positive(self, "lr")
+        _between(self, 0, 1, "weight_decay", "dropout")
+
+
+@dataclass(frozen=True)
+class Pointclip:
+    """The PointCLIP baseline (REFERENCE: its published code)."""
+
+    epochs: int
+    """Adapter epochs (published: 250)."""
+    size: int
+    """Side of its depth map before resizing to the encoder, pixels (published: 128 zero-shot, 224 few-shot)."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=2, size=8)
+
+
+@dataclass(frozen=True)
+class Fewshot:
+    """k-shot classification."""
+
+    dataset: Literal["modelnet40", "modelnet10", "meshes"]
+    """Paper: modelnet40."""
+    shots: int
+    """Training objects a class (paper: 16)."""
+    seeds: tuple[int, ...]
+    """Each seed draws its subset, its initialisation and takes the depth encoder of the same position."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, shots=1)
+        _not_empty(self, "seeds")
+        _distinct(self, "seeds")
+
+
+@dataclass(frozen=True)
+class Fullshot:
+    """Fully supervised classification (Table 3)."""
+
+    dataset: Literal["modelnet40", "modelnet10", "meshes"]
+    seeds: tuple[int, ...]
+    epochs: int
+    """Adapter epochs."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, epochs=1)
+        _not_empty(self, "seeds")
+        _distinct(self, "seeds")
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """Tables 4 and 5 and the text's controls."""
+
+    dilations: tuple[int, ...]
+    """Paper: 1, 2, 4."""
+
+    def __post_init__(self) -> None:
+        _not_empty(self, "dilations")
+        _distinct(self, "dilations")
+        _require(min(self.dilations) >= 1, "ablations.dilations", self.dilations, "whole numbers of at least 1")
+
+
+@dataclass(frozen=True)
+class Params:
+    """All parameters; `load` reads them."""
+
+    profile: str
+    download: Download
+    render: Render
+    sample: Sample
+    depth: Depth
+    shards: Shards
+    teacher: Teacher
+    pretrain: Pretrain
+    zeroshot: Zeroshot
+    adapter: Adapter
+    pointclip: Pointclip
+    fewshot: Fewshot
+    fullshot: Fullshot
+    ablations: Ablations
+
+    def __post_init__(self) -> None:
+        sets = self.download.benchmarks
+        for name in ("fewshot", "fullshot"):
+            dataset = getattr(self, name).dataset
+            _require(dataset in sets, f"{name}.dataset", dataset, f"one of download.benchmarks ({', '.join(sets)})")
+        needs_meshes = self.download.source == "meshes" or "meshes" in sets
+        _require(
+            not needs_meshes or bool(self.download.meshes),
+            "download.meshes",
+            self.download.meshes,
+            "the path of a folder or archive of meshes; set it with: c2p profile use meshes --set download.meshes=PATH",
+        )
+
+
+def load(path: Path | str = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    Raises ParameterError: unknown or missing key, wrong type, impossible value, or a file that is not YAML.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParameterError(f"{path}: no such parameter file; run `c2p profile use demo` to make one") from None
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    return build(raw)
+
+
+def build(raw: Any) -> Params:
+    """Build checked parameters from plain data, as load does from a file."""
+    return _convert(Params, raw, "")
+
+
+def _convert(kind: Any, value: Any, name: str) -> Any:
+    if is_dataclass(kind):
+        return _convert_section(typing.cast(type, kind), value, name)
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        allowed = typing.get_args(kind)
+        _require(value in allowed and type(value) in {type(a) for a in allowed}, name, value, "one of " + ", ".join(map(str, allowed)))
+        return value
+    if origin is tuple:
+        _require(isinstance(value, list | tuple), name, value, "a list")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, v, f"{name}[{i}]") for i, v in enumerate(value))
+    if kind is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        _require(number and abs(value) < float("inf"), name, value, "a finite number" + _yaml_exponent_hint(value))
+        return float(value)
+    if kind is int:
+        _require(isinstance(value, int) and not isinstance(value, bool), name, value, "a whole number")
+        return value
+    assert isinstance(kind, type) and not isinstance(kind, types.UnionType)
+    _require(isinstance(value, kind), name, value, {bool: "true or false", str: "a text"}[kind])
+    return value
+
+
+def _convert_section(kind: type, value: Any, name: str) -> Any:
+    _require(isinstance(value, dict), name or "params.yaml", value, "a section of keys")
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    prefix = f"{name}." if name else ""
+    for key in value:
+        _require(key in known, f"{prefix}{key}", value[key], f"unknown key; known here: {', '.join(known)}", known=False)
+    missing = [key for key in known if key not in value]
+    if missing:
+        raise ParameterError(f"{prefix}{missing[0]}: missing; profiles/demo.yaml shows every key")
+    return kind(**{key: _convert(hints[key], value[key], f"{prefix}{key}") for key in known})
+
+
+def _yaml_exponent_hint(value: Any) -> str:
+    return " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
+
+
+def _require(condition: bool, name: str, value: Any, allowed: str, *, known: bool = True) -> None:
+    if not condition:
+        raise ParameterError(f"{name}: got {value!r}; " + (f"allowed: {allowed}" if known else allowed))
+
+
+def _name(section: Any, key: str) -> str:
+    return f"{type(section).__name__.lower()}.{key}"
+
+
+def _at_least(section: Any, **bounds: int) -> None:
+    for key, low in bounds.items():
+        value = getattr(section, key)
+        _require(value >= low, _name(section, key), value, f"at least {low}")
+
+
+def _positive(section: Any, *keys: str) -> None:
+    for key in keys:
+        value = getattr(section, key)
+        _require(value > 0, _name(section, key), value, "more than 0")
+
+
+def _between(section: Any, low: float, high: float, *keys: str) -> None:
+    for key in keys:
+        value = getattr(section, key)
+        _require(low <= value <= high, _name(section, key), value, f"{low} to {high}")
+
+
+def _not_empty(section: Any, *keys: str) -> None:
+    for key in keys:
+        _require(len(getattr(section, key)) > 0, _name(section, key), [], "at least one entry")
+
+
+def _distinct(section: Any, *keys: str) -> None:
+    for key in keys:
+        values = getattr(section, key)
+        _require(len(set(values)) == len(values), _name(section, key), list(values), "entries that differ")
