@@ -1,0 +1,143 @@
+"""The manifest: one row a model, with the place of every member of its sample, so that shards read like an array."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from c2p.data.benchmarks import PointSet
+from c2p.data.files import write_atomic
+from c2p.data.parts import decode_image
+from c2p.data.shards import decode_npy, index_tar, read_range
+
+FILE = "manifest.parquet"
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("shard", pa.string()),
+        ("members", pa.list_(pa.struct([("name", pa.string()), ("offset", pa.int64()), ("size", pa.int64())]))),
+        ("sha256", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("faces", pa.int64()),
+        ("reason", pa.string()),
+    ]
+)
+"""shard is empty and reason is not for a model that could not be used; sha256 is over the sample's member bytes."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a manifest and the class names in label order."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    rows: list[dict[str, Any]]
+
+    def split(self, name: str) -> list[dict[str, Any]]:
+        """Rows of the usable samples of `train` or `val`, in shard order."""
+        return [row for row in self.rows if row["split"] == name and row["shard"]]
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        """Rows of the models that could not be used."""
+        return [row for row in self.rows if not row["shard"]]
+
+
+def write_manifest(folder: Path, classes: Sequence[str], rows: Sequence[dict[str, Any]]) -> Path:
+    """Write the manifest of a shard folder; the order of rows is kept."""
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA).replace_schema_metadata({"classes": "\n".join(classes)})
+    return write_atomic(folder / FILE, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a shard folder.
+
+    Raises ValueError: there is none.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: no such manifest; build the shards with `dvc repro shards`")
+    table = pq.read_table(path)
+    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
+    return Manifest(folder, classes, table.to_pylist())
+
+
+def shard_rows(shard: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each sample of a finished shard: members and sha256 by key."""
+    data = shard.read_bytes()
+    rows = {}
+    for key, members in index_tar(shard).items():
+        digest = hashlib.sha256()
+        for _, offset, size in members:
+            digest.update(data[offset : offset + size])
+        named = [{"name": name, "offset": offset, "size": size} for name, offset, size in members]
+        rows[key] = {"members": named, "sha256": digest.hexdigest()}
+    return rows
+
+
+def verify(manifest: Manifest) -> list[str]:
+    """Compare every shard with the manifest; returns what is wrong, one line each."""
+    wrong = []
+    by_shard: dict[str, list[dict[str, Any]]] = {}
+    for row in manifest.rows:
+        if row["shard"]:
+            by_shard.setdefault(row["shard"], []).append(row)
+    for name in sorted({p.name for p in manifest.folder.glob("*.tar")} - set(by_shard)):
+        wrong.append(f"{name}: not in the manifest")
+    for name, rows in sorted(by_shard.items()):
+        wrong += _verify_shard(manifest.folder / name, rows)
+    return wrong
+
+
+def read_points(manifest: Manifest, split: str) -> PointSet:
+    """Farthest points and labels of a split, in shard order."""
+    rows = manifest.split(split)
+    labels = np.array([manifest.classes.index(row["label"]) for row in rows], dtype=np.int64)
+    points = [decode_npy(_member(manifest, row, "points.npy")) for row in rows]
+    stacked = np.stack(points) if points else np.zeros((0, 1, 3), np.float32)
+    return PointSet(tuple(row["key"] for row in rows), stacked, labels)
+
+
+def read_rgb(manifest: Manifest, rows: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
+    """RGB views (V, H, W, 3) uint8 of samples, one after the other."""
+    for row in rows:
+        names = sorted(m["name"] for m in row["members"] if m["name"].startswith("rgb."))
+        yield np.stack([decode_image(_member(manifest, row, name)) for name in names])
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """Counts of a manifest, flat enough for `dvc metrics show`."""
+    usable = Counter(row["split"] for row in manifest.rows if row["shard"])
+    share = len(manifest.rejected) / max(1, len(manifest.rows))
+    counts = {f"{split}_samples": usable[split] for split in ("train", "val")}
+    return counts | {"classes": len(manifest.classes), "rejected": len(manifest.rejected), "reject_rate": round(share, 6)}
+
+
+def _member(manifest: Manifest, row: dict[str, Any], name: str) -> bytes:
+    place = next(m for m in row["members"] if m["name"] == name)
+    return read_range(manifest.folder / row["shard"], place["offset"], place["size"])
+
+
+def _verify_shard(path: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not path.is_file():
+        return [f"{path.name}: missing, {len(rows)} samples lost"]
+    size = path.stat().st_size
+    wrong = []
+    with path.open("rb") as file:
+        for row in rows:
+            digest = hashlib.sha256()
+            for member in row["members"]:
+                file.seek(member["offset"])
+                digest.update(file.read(member["size"]))
+            if digest.hexdigest() != row["sha256"]:
+                wrong.append(f"{path.name}: sample {row['key']} differs from the manifest (file of {size} bytes)")
+    return wrong

@@ -1,0 +1,61 @@
+"""Models: where each mesh of a collection lies, what it is and which split it belongs to."""
+
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2p.data.archive import Archive, ArchiveError, open_archive
+from c2p.geometry.meshes import Mesh, load_mesh
+
+
+@dataclass(frozen=True)
+class Model:
+    """One mesh in an archive."""
+
+    key: str
+    """Unique in its collection; letters, digits, `-` and `_` only (WebDataset splits names at dots)."""
+    label: str
+    """Class name as prompts use it."""
+    split: str
+    """train, val or test; empty: the collection brings no split."""
+    archive: str
+    """Path of the archive."""
+    member: str
+    """Name of the mesh inside the archive."""
+    root: str
+    """Folder inside the archive that materials and textures may come from."""
+    up: str
+    """Up axis of the file, y or z."""
+
+
+def read_mesh(model: Model, *, max_faces: int) -> Mesh:
+    """Load a model's mesh with the materials and textures of its own folder; axes as in the file.
+
+    Raises MeshError or ArchiveError: the mesh can't be used.
+    """
+    archive = open_archive(Path(model.archive))
+    folder = posixpath.dirname(model.member)
+    extension = model.member.rsplit(".", 1)[-1].lower()
+
+    def read(relative: str) -> bytes | None:
+        return read_within(archive, folder, model.root, relative)
+
+    return load_mesh(archive.read(model.member), extension, read=read, max_faces=max_faces)
+
+
+def read_within(archive: Archive, folder: str, root: str, relative: str) -> bytes | None:
+    """Bytes of the member that `relative` names as seen from `folder`, if it lies inside `root`; else None."""
+    name = posixpath.normpath(posixpath.join(folder, relative.replace("\\", "/").strip()))
+    if not name.startswith(root + "/") or name not in archive:
+        return None
+    try:
+        return archive.read(name)
+    except ArchiveError:
+        return None
+
+
+def fingerprint(model: Model) -> list[str]:
+    """What the rendering of a model depends on besides parameters: every file of its folder, with its checksum."""
+    archive = open_archive(Path(model.archive))
+    files = [model.member] if model.root == "" else archive.within(model.root)
+    return [model.key, model.label, model.split, model.member, model.up, *(f"{n} {archive.digest(n)}" for n in files)]

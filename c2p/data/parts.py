@@ -1,0 +1,124 @@
+"""Parts: what rendering leaves of a few hundred models, a tar of RGB views and a Parquet table of surface clouds."""
+
+import hashlib
+import io
+import logging
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from c2p.data.archive import ArchiveError
+from c2p.data.models import Model, read_mesh
+from c2p.geometry.meshes import MeshError, normalise, rotate_up
+from c2p.geometry.points import sample_surface
+from c2p.geometry.views import view_set
+from c2p.params import Render
+from c2p.rendering import render_views
+
+logger = logging.getLogger(__name__)
+
+CLOUD_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("source", pa.string()),
+        ("sha256", pa.string()),
+        ("faces", pa.int64()),
+        ("centre", pa.list_(pa.float64(), 3)),
+        ("scale", pa.float64()),
+        ("points", pa.list_(pa.float32())),
+        ("reason", pa.string()),
+    ]
+)
+"""A row a model: points are (P, 3) float32 flattened, y up, in the frame of the views (vertex mean at the origin,
+largest vertex norm 1); centre and scale lead back to the file's frame; reason is empty for a model that was used."""
+
+
+@dataclass(frozen=True)
+class RenderedModel:
+    """A model's views, encoded, and its row of the cloud table."""
+
+    views: tuple[bytes, ...]
+    row: dict[str, Any]
+
+
+def render_model(model: Model, settings: Render, rotations: np.ndarray) -> RenderedModel:
+    """Read, normalise, render and sample one model; an unusable mesh becomes a row with a reason and no views."""
+    row: dict[str, Any] = dict.fromkeys(CLOUD_SCHEMA.names)
+    row |= {"key": model.key, "label": model.label, "split": model.split, "reason": ""}
+    row |= {"source": f"{Path(model.archive).name}:{model.member}", "points": [], "sha256": ""}
+    try:
+        mesh = read_mesh(model, max_faces=settings.max_faces)
+    except (MeshError, ArchiveError) as error:
+        logger.warning("%s is left out: %s", model.key, error)
+        return RenderedModel((), row | {"reason": str(error)})
+    vertices, centre, scale = normalise(rotate_up(mesh.vertices, model.up))
+    mesh = mesh.replace(vertices=vertices)
+    rendered = render_views(mesh, rotations, settings)
+    row["points"] = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed)).reshape(-1)
+    row |= {"faces": len(mesh.faces), "centre": [float(c) for c in centre], "scale": float(scale)}
+    views = tuple(encode_png(view) for view in rendered.rgb)
+    return RenderedModel(views, row | {"sha256": hashlib.sha256(b"".join(views)).hexdigest()})
+
+
+def render_part(models: Sequence[Model], settings: Render, tar: Path, clouds: Path) -> None:
+    """Render a part's models into `tar` (`<key>.rgb.NN.png`) and `clouds` (CLOUD_SCHEMA), in the order given."""
+    rotations = view_set(settings.views).rotations
+    rows = []
+    with tarfile.open(tar, "w", format=tarfile.GNU_FORMAT) as file:
+        for model in models:
+            rendered = render_model(model, settings, rotations)
+            for index, data in enumerate(rendered.views):
+                add_member(file, f"{model.key}.rgb.{index:02d}.png", data)
+            rows.append(rendered.row)
+    pq.write_table(pa.Table.from_pylist(rows, schema=CLOUD_SCHEMA), clouds, compression="zstd")
+
+
+def read_views(tar: Path) -> Iterator[tuple[str, list[bytes]]]:
+    """Keys and encoded views of a part's models, in file order."""
+    with tarfile.open(tar) as file:
+        key, views = "", []
+        for member in file:
+            name = member.name.split(".", 1)[0]
+            if name != key and views:
+                yield key, views
+                views = []
+            key = name
+            data = file.extractfile(member)
+            assert data is not None
+            views.append(data.read())
+        if views:
+            yield key, views
+
+
+def add_member(file: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Append a member whose header holds nothing that differs from run to run."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o644
+    file.addfile(info, io.BytesIO(data))
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) uint8 as PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """An encoded RGB picture as (H, W, 3) uint8."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def seed_of(key: str, seed: int) -> int:
+    """A seed of a model's own: the same on every machine and in every order."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")

@@ -1,0 +1,102 @@
+"""WebDataset shards: samples of RGB views, depth maps, points and provenance, written so that bytes never vary."""
+
+import io
+import json
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import webdataset
+
+from c2p.data.parts import encode_png
+from c2p.geometry.depth import depth_images, depth_maps
+from c2p.geometry.views import view_set
+from c2p.params import Depth, Render
+
+
+@dataclass(frozen=True)
+class SampleRef:
+    """Where the pieces of a sample lie before it is written."""
+
+    key: str
+    rgb: str
+    """Part tar with its views."""
+    views: tuple[tuple[int, int], ...]
+    """Offset and size of each encoded view in that tar."""
+    points: str
+    """Parquet part with its farthest points."""
+    meta: dict[str, Any]
+    """Provenance: goes into the sample's JSON."""
+
+
+def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: Render) -> None:
+    """Write samples in the order given.
+
+    A sample holds `<key>.rgb.NN.png` and `<key>.depth.NN.png` (8-bit grey, at the canonical distance) for every view,
+    `<key>.points.npy` ((P, 3) float32, centroid at the origin, largest norm 1, y up) and `<key>.json`.
+    """
+    rotations = torch.as_tensor(view_set(render.views).rotations, dtype=torch.float32)
+    with path.open("wb") as stream, webdataset.TarWriter(stream, mtime=0, encoder=False) as writer:
+        for sample in samples:
+            points = _points(sample.points)[sample.key]
+            images = depth_images(depth_maps(torch.from_numpy(points)[None], rotations, depth))[0, :, 0]
+            greys = (images * 255).round().to(torch.uint8).numpy()
+            record: dict[str, Any] = {"__key__": sample.key, "json": _json(sample.meta), "points.npy": _npy(points)}
+            for index, (view, grey) in enumerate(zip(_views(sample), greys, strict=True)):
+                record |= {f"rgb.{index:02d}.png": view, f"depth.{index:02d}.png": encode_png(grey)}
+            writer.write(record)
+
+
+def index_tar(path: Path) -> dict[str, list[tuple[str, int, int]]]:
+    """Members of each sample of a tar: key -> (extension, offset of the data, size), in file order."""
+    index: dict[str, list[tuple[str, int, int]]] = {}
+    with tarfile.open(path) as file:
+        for member in file:
+            key, extension = member.name.split(".", 1)
+            index.setdefault(key, []).append((extension, member.offset_data, member.size))
+    return index
+
+
+def read_range(path: Path, offset: int, size: int) -> bytes:
+    """Bytes of one member.
+
+    Raises ValueError: the file ends before the member does.
+    """
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(size)
+    if len(data) != size:
+        raise ValueError(f"{path}: ends within a member; check it with `c2p shards verify`, rebuild with `dvc repro -f shards`")
+    return data
+
+
+def decode_npy(data: bytes) -> np.ndarray:
+    """An array from .npy bytes; pickled objects are refused (ValueError)."""
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _views(sample: SampleRef) -> list[bytes]:
+    return [read_range(Path(sample.rgb), offset, size) for offset, size in sample.views]
+
+
+@lru_cache(maxsize=512)
+def _points(path: str) -> dict[str, np.ndarray]:
+    table = pq.read_table(path)
+    clouds = (np.asarray(cloud, dtype=np.float32).reshape(-1, 3) for cloud in table["points"].to_numpy())
+    return dict(zip(table["key"].to_pylist(), clouds, strict=True))
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -1,0 +1,64 @@
+"""sources.json: which collections the raw folder holds, written by the download stage and read by the next ones."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from c2p.data import meshfolder, modelnet, shapenet
+from c2p.data.files import write_json
+from c2p.data.models import Model
+
+FILE = "sources.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One collection below the raw folder."""
+
+    name: str
+    """shapenet, modelnet10, modelnet40, scanobjectnn or meshes."""
+    path: str
+    """Archive, or folder of archives, relative to the raw folder."""
+    up: str
+    """Up axis of the files."""
+    made: bool
+    """Made by c2p: it may hold a part of the official classes."""
+
+
+def write_sources(raw: Path, sources: list[Source]) -> Path:
+    """Record the collections and the SHA-256 of every file below the raw folder."""
+    files = {str(p.relative_to(raw)): sha256(p) for p in sorted(raw.rglob("*")) if p.is_file() and p.name != FILE}
+    return write_json(raw / FILE, {"sources": [asdict(s) for s in sources], "sha256": files})
+
+
+def read_source(raw: Path, name: str) -> Source:
+    """The entry of one collection.
+
+    Raises ValueError: the raw folder lacks it.
+    """
+    try:
+        record = json.loads((raw / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{raw / FILE}: no such file; run the download stage (dvc repro download)") from None
+    sources = {s["name"]: Source(**s) for s in record["sources"]}
+    if name not in sources:
+        raise ValueError(f"{raw}: no collection {name!r}; there are: {', '.join(sources)}; run dvc repro download")
+    return sources[name]
+
+
+def list_source(raw: Path, name: str) -> tuple[list[Model], tuple[str, ...]]:
+    """Models and class names (official label order) of a collection of meshes."""
+    source = read_source(raw, name)
+    path = raw / source.path
+    if name == "shapenet":
+        return shapenet.list_models(path)
+    if name == "meshes":
+        return meshfolder.list_models(path, up=source.up)
+    return modelnet.list_models(path, name=name, complete=not source.made)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
