@@ -1,0 +1,241 @@
+"""How one function runs over many jobs.
+
+A stage's body gets a `Map` and doesn't know whether its jobs run one after another, in worker processes, or as tasks of
+a Prefect flow that hand them to worker processes. Workers are spawned, not forked, run on one thread each so that bytes
+don't depend on their number, never load the caller's main module, and end with the process that started them.
+"""
+
+import logging
+import logging.handlers
+import multiprocessing
+import multiprocessing.context
+import multiprocessing.process
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, Self, TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Map(Protocol):
+    """Run `function` over `jobs` and return the results in the order of the jobs.
+
+    `function` is a module-level function of one argument, a job and a result are picklable and small: pieces travel as
+    files. `names` label the jobs in logs and user interfaces; the default is the function's name and a number. The
+    first job that fails cancels those that have not begun, and its exception is raised with its cause.
+    """
+
+    def __call__(
+        self, function: Callable[[J], R], jobs: Sequence[J], /, *, names: Sequence[str] | None = None
+    ) -> list[R]: ...
+
+
+class WorkerDied(RuntimeError):
+    """A worker process ended in the middle of a job, killed from outside."""
+
+
+def serial(function: Callable[[J], R], jobs: Sequence[J], /, *, names: Sequence[str] | None = None) -> list[R]:
+    """Run the jobs one after another in this process: a `Map`."""
+    job_names(function, jobs, names)
+    return [function(job) for job in jobs]
+
+
+def job_names(function: Callable[..., Any], jobs: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+    """Label each job: the given names, or the function's name and a number."""
+    if names is None:
+        return [f"{function.__name__.strip('_')} {number:05d}" for number in range(len(jobs))]
+    assert len(names) == len(jobs), f"{len(names)} names for {len(jobs)} jobs"
+    return list(names)
+
+
+def worker_count() -> int:
+    """Worker processes to use: C2P_WORKERS, or the cores this process may run on.
+
+    Raises ValueError: C2P_WORKERS is not a whole number of at least 1.
+    """
+    text = os.environ.get("C2P_WORKERS", "")
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"C2P_WORKERS: got {text!r}; allowed: a whole number of at least 1")
+    return int(text)
+
+
+class WorkerPool:
+    """Worker processes for one run: started by the first job, ended with the `with` block.
+
+    `run` may be called from many threads. A job's log records come back with it and are handled by the calling thread.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = worker_count() if workers is None else workers
+        self._context = _WorkerContext()
+        self._executor: ProcessPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._context.terminate()
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor:
+            executor.shutdown(cancel_futures=True)
+
+    def run(self, function: Callable[[J], R], job: J) -> R:
+        """Run one job in a worker and wait for it.
+
+        Raises what the job raised, or WorkerDied.
+        """
+        return self._collect(self._submit(function, job))
+
+    def map(self, function: Callable[[J], R], jobs: Sequence[J], /, *, names: Sequence[str] | None = None) -> list[R]:
+        """Run the jobs in the workers: a `Map`, with a progress bar on a terminal."""
+        labels = job_names(function, jobs, names)
+        futures = {self._submit(function, job): number for number, job in enumerate(jobs)}
+        results: dict[int, R] = {}
+        try:
+            with _progress(len(futures), function.__name__.strip("_")) as advance:
+                for future in as_completed(futures):
+                    number = futures[future]
+                    results[number] = self._collect(future)
+                    advance(labels[number])
+        finally:
+            for future in futures:
+                future.cancel()
+        return [results[number] for number in range(len(futures))]
+
+    def _submit(self, function: Callable[[J], R], job: J) -> Future[tuple[R, list[logging.LogRecord]]]:
+        with self._lock:
+            if self._executor is None:
+                level = logging.getLogger("c2p").getEffectiveLevel()
+                self._executor = ProcessPoolExecutor(
+                    self.workers, mp_context=self._context, initializer=_start_worker, initargs=(level,)
+                )
+            try:
+                return self._executor.submit(_run_job, function, job)
+            except BrokenProcessPool:
+                self._executor = None
+                raise _worker_died() from None
+
+    def _collect(self, future: Future[tuple[R, list[logging.LogRecord]]]) -> R:
+        try:
+            result, records = future.result()
+        except BrokenProcessPool:
+            with self._lock:
+                self._executor = None
+            raise _worker_died() from None
+        except Exception as error:
+            _handle(error.__dict__.pop("_records", []))
+            raise
+        _handle(records)
+        return result
+
+
+class _WorkerContext(multiprocessing.context.SpawnContext):
+    """Spawns workers that don't import the caller's main module: it may be Prefect's, or a test runner's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started: list[multiprocessing.process.BaseProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> multiprocessing.process.BaseProcess:  # type: ignore[override]
+        process = _Worker(*args, **kwargs)
+        self._started.append(process)
+        return process
+
+    def terminate(self) -> None:
+        for process in self._started:
+            if process.is_alive():
+                process.terminate()
+
+
+class _Worker(multiprocessing.context.SpawnProcess):
+    _start_lock = threading.Lock()
+
+    def start(self) -> None:
+        with self._start_lock:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = main
+
+
+_RECORDS: list[logging.LogRecord] = []
+
+
+class _Recorder(logging.handlers.QueueHandler):
+    """Keeps a job's log records, made picklable, until the job ends."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        _RECORDS.append(record)
+
+
+def _start_worker(level: int) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger().addHandler(_Recorder())
+    for name in ("c2p", "tasks"):
+        logging.getLogger(name).setLevel(level)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_job(function: Callable[[J], R], job: J) -> tuple[R, list[logging.LogRecord]]:
+    _RECORDS.clear()
+    try:
+        return function(job), list(_RECORDS)
+    except Exception as error:
+        error.__dict__["_records"] = list(_RECORDS)
+        raise
+
+
+def _handle(records: list[logging.LogRecord]) -> None:
+    for record in records:
+        logging.getLogger(record.name).handle(record)
+
+
+def _worker_died() -> WorkerDied:
+    return WorkerDied(
+        "a worker process was killed, often for lack of memory; finished parts are kept: run again, if need be with "
+        "fewer workers (C2P_WORKERS=1)"
+    )
+
+
+@contextmanager
+def _progress(total: int, what: str) -> Iterator[Callable[[str], None]]:
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    if not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    with logging_redirect_tqdm(), tqdm(total=total, desc=what) as bar:
+
+        def advance(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        yield advance
