@@ -1,0 +1,247 @@
+"""Meshes: loading, checking, cleaning, normalising.
+
+V vertices, F faces. Loading is trimesh's; what comes out is one triangle list whose vertices lie at distinct positions,
+each used by a face, with flat colours or textures by material.
+"""
+
+import io
+import logging
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import trimesh
+
+from c2p.geometry.materials import Material, Materials
+
+logger = logging.getLogger(__name__)
+
+EXTENSIONS = ("off", "obj", "glb", "ply", "stl")
+SLIVER = 1e-12
+"""A face whose doubled area is at most this share of its longest edge squared is degenerate."""
+
+Read = Callable[[str], bytes | None]
+
+
+class MeshError(ValueError):
+    """A mesh that cannot be used; the message is the reason in a few words."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles with materials."""
+
+    vertices: np.ndarray
+    """(V, 3) float64, finite."""
+    faces: np.ndarray
+    """(F, 3) int64."""
+    face_material: np.ndarray
+    """(F,) int32 indices into materials."""
+    uv: np.ndarray
+    """(F, 3, 2) float32 texture coordinates of each face's corners, v up; 0 where there are none."""
+    materials: tuple[Material, ...]
+
+
+def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_faces: int) -> Mesh:
+    """Load a mesh from a file's bytes.
+
+    extension: off, obj, glb, ply or stl, in any case, with or without dot; read: gives the bytes of a file named relative
+    to the mesh's (MTL, textures; `../images/x.jpg` occurs), or None where there is none or it may not be read.
+    Coincident faces (same three positions, any winding: the first stays) and degenerate faces are dropped. A missing
+    MTL or texture is logged, not an error.
+    Raises MeshError: unreadable, no faces, index out of range, non-finite vertices, more than max_faces faces, all faces
+    degenerate. Raises ValueError: unknown extension.
+    """
+    kind = extension.lower().lstrip(".")
+    if kind not in EXTENSIONS:
+        raise ValueError(f"mesh file extension {extension!r}; allowed: {', '.join(EXTENSIONS)}")
+    _check_count(_declared_faces(data, kind), max_faces)
+    try:
+        scene = trimesh.load_scene(
+            io.BytesIO(data), file_type=kind, resolver=_Resolver(read), process=False, **_OPTIONS.get(kind, {})
+        )
+        parts = list(_parts(scene))
+    except IndexError:
+        raise MeshError("index out of range") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a parser meets hostile bytes: whatever it raises, the file is the cause
+        logger.debug("unreadable %s", kind, exc_info=True)
+        raise MeshError("index out of range" if "outside the range" in str(error) else "unreadable") from error
+    if not parts:
+        raise MeshError("no faces")
+    _check_count(sum(len(part.faces) for part in parts), max_faces)
+    return clean_mesh(_join(parts))
+
+
+def clean_mesh(mesh: Mesh) -> Mesh:
+    """Check a mesh, merge vertices of equal position, drop degenerate, coincident faces and unused vertices.
+
+    Raises MeshError: as load_mesh.
+    """
+    vertices, faces = mesh.vertices, mesh.faces
+    if len(faces) == 0:
+        raise MeshError("no faces")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise MeshError("index out of range")
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    if not np.isfinite(vertices[used]).all():
+        raise MeshError("non-finite vertices")
+    vertices, faces = _compact(vertices, faces, used)
+    first, label = _distinct(vertices)
+    vertices, faces = vertices[first], label[faces]
+    keep = np.flatnonzero(~_degenerate(vertices, faces))
+    if len(keep) == 0:
+        raise MeshError("all faces degenerate")
+    keep = keep[_distinct(np.sort(faces[keep], axis=1))[0]]
+    faces = faces[keep]
+    used = np.zeros(len(vertices), dtype=bool)
+    used[faces] = True
+    vertices, faces = _compact(vertices, faces, used)
+    return Mesh(vertices, faces, mesh.face_material[keep], mesh.uv[keep], mesh.materials)
+
+
+def rotate_up(vertices: np.ndarray, up: Literal["y", "z"]) -> np.ndarray:
+    """Turn (..., 3) coordinates whose up axis is `up` into the world frame, y up.
+
+    For z up this is the published turn of ModelNet, (x, y, z) -> (-y, z, -x) (CLIP2Point's code).
+    Raises ValueError: another axis.
+    """
+    if up == "y":
+        return vertices
+    if up != "z":
+        raise ValueError(f"up axis {up!r}; allowed: y, z")
+    return np.stack([-vertices[..., 1], vertices[..., 2], -vertices[..., 0]], axis=-1)
+
+
+def normalise(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Move the vertices' mean to the origin and divide by the largest norm (CLIP2Point's published code).
+
+    vertices: (V, 3) float64. Returns (vertices, centre (3,), scale) with vertices = (given - centre) / scale; scale is 1
+    where all vertices coincide.
+    """
+    centre = vertices.mean(0)
+    centred = vertices - centre
+    scale = float(np.sqrt((centred**2).sum(1)).max()) or 1.0
+    return centred / scale, centre, scale
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {"obj": {"group_material": False}}
+_COUNTS = {
+    "off": re.compile(rb"\A\s*C?OFF\s*(?:#[^\n]*\s*)*\d+\s+(\d+)"),
+    "ply": re.compile(rb"\nelement\s+face\s+(\d+)"),
+}
+
+
+def _declared_faces(data: bytes, kind: str) -> int:
+    """Faces a file announces, before it is parsed; 0 where it does not say."""
+    if kind == "obj":
+        return data.count(b"\nf ")
+    match = _COUNTS[kind].search(data[:65536]) if kind in _COUNTS else None
+    return int(match[1]) if match else 0
+
+
+def _check_count(count: int, max_faces: int) -> None:
+    if count > max_faces:
+        raise MeshError(f"more than {max_faces} faces")
+
+
+class _Resolver(trimesh.resolvers.Resolver):
+    """Gives trimesh the files that `read` allows; a name outside what it allows looks absent."""
+
+    def __init__(self, read: Read | None) -> None:
+        self._read = read
+
+    def get(self, key: str) -> bytes:
+        name = posixpath.normpath(key.strip().replace("\\", "/"))
+        data = self._read(name) if self._read else None
+        if data is None:
+            logger.warning("%s: not there, or outside the model's folder; its faces take the diffuse colour", name)
+            raise FileNotFoundError(name)
+        return data
+
+    def keys(self) -> list[str]:
+        return []
+
+    def write(self, name: str, data: Any) -> None:
+        raise PermissionError(name)
+
+    def namespaced(self, namespace: str) -> "_Resolver":
+        return self
+
+
+def _parts(scene: trimesh.Scene) -> Iterator[Mesh]:
+    """The triangle meshes of a scene, placed."""
+    known, lost = Materials(), 0
+    for node in scene.graph.nodes_geometry:
+        transform, name = scene.graph[node]
+        geometry = scene.geometry[name]
+        if not isinstance(geometry, trimesh.Trimesh) or len(geometry.faces) == 0:
+            continue
+        vertices = np.asarray(geometry.vertices, dtype=np.float64)
+        if not np.array_equal(transform, np.eye(4)):
+            vertices = vertices @ transform[:3, :3].T + transform[:3, 3]
+        faces = np.asarray(geometry.faces, dtype=np.int64)
+        material, uv = known.of(geometry.visual, faces)
+        lost += len(faces) if uv is None and material.texture is not None else 0
+        if uv is None:
+            uv = np.zeros((len(faces), 3, 2), dtype=np.float32)
+            material = Material(material.diffuse, None)
+        yield Mesh(vertices, faces, np.zeros(len(faces), dtype=np.int32), uv, (material,))
+    if lost:
+        logger.warning("%d faces have a texture but no usable texture coordinates; they take the diffuse colour", lost)
+
+
+def _join(parts: list[Mesh]) -> Mesh:
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts])
+    materials: list[Material] = []
+    places: dict[tuple[bytes, int], int] = {}
+    owner = []
+    for part in parts:
+        (material,) = part.materials
+        key = (material.diffuse.tobytes(), id(material.texture))
+        if key not in places:
+            places[key] = len(materials)
+            materials.append(material)
+        owner.append(np.full(len(part.faces), places[key], dtype=np.int32))
+    return Mesh(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)]),
+        np.concatenate(owner),
+        np.concatenate([part.uv for part in parts]),
+        tuple(materials),
+    )
+
+
+def _compact(vertices: np.ndarray, faces: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keep only used vertices, in their order."""
+    if used.all():
+        return vertices, faces
+    return vertices[used], (np.cumsum(used) - 1)[faces]
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First index of each distinct row, ascending, and for every row the place of its like among them."""
+    order = np.lexsort(rows.T)  # stable: like rows stay in their order
+    ranked = rows[order]
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (ranked[1:] != ranked[:-1]).any(1)
+    group = np.cumsum(new) - 1
+    first = order[new]
+    ascending = np.argsort(first)
+    place = np.empty(len(first), dtype=np.int64)
+    place[ascending] = np.arange(len(first))
+    label = np.empty(len(rows), dtype=np.int64)
+    label[order] = place[group]
+    return first[ascending], label
+
+
+def _degenerate(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    area = np.sqrt((np.cross(b - a, c - a) ** 2).sum(1))
+    longest = np.max([((b - a) ** 2).sum(1), ((c - b) ** 2).sum(1), ((a - c) ** 2).sum(1)], axis=0)
+    return area <= SLIVER * longest

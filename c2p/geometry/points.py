@@ -1,0 +1,88 @@
+"""Point clouds: surface sampling, normalisation, farthest-point sampling.
+
+N or P points a cloud; every function stays in the frame of what comes in.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from c2p.geometry.meshes import Mesh
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+
+def sample_surface(mesh: Mesh, count: int, seed: int) -> np.ndarray:
+    """Draw points uniformly by area on a mesh's surface.
+
+    Returns (count, 3) float32; the same mesh, count and seed give the same points.
+    Raises ValueError: count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count {count}; allowed: at least 1")
+    corners = mesh.vertices[mesh.faces]
+    origin, first, second = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    cumulative = np.cumsum(np.sqrt((np.cross(first, second) ** 2).sum(1)))
+    place, along, across = np.random.default_rng(seed).random((3, count))
+    face = np.searchsorted(cumulative, place * cumulative[-1], side="right").clip(max=len(cumulative) - 1)
+    outside = along + across > 1  # the far half of the parallelogram, folded back onto the triangle
+    along[outside], across[outside] = 1 - along[outside], 1 - across[outside]
+    points = origin[face] + along[:, None] * first[face] + across[:, None] * second[face]
+    return points.astype(np.float32)
+
+
+def normalise_points(points: Array) -> Array:
+    """Subtract each cloud's mean and divide by its largest norm.
+
+    points: (..., P, 3) float, numpy or torch. Returns the same kind, shape and dtype; largest norm 1, or zeros where all
+    points of a cloud coincide.
+    """
+    if isinstance(points, torch.Tensor):
+        centred = points - points.mean(-2, keepdim=True)
+        largest = centred.norm(dim=-1).amax(-1)[..., None, None]
+        return centred / torch.where(largest > 0, largest, torch.ones_like(largest))
+    centred = points - points.mean(-2, keepdims=True)
+    largest = np.sqrt((centred**2).sum(-1)).max(-1)[..., None, None]
+    return centred / np.where(largest > 0, largest, np.ones_like(largest))
+
+
+def farthest_points(points: Array, count: int, start: int = 0) -> Array:
+    """Choose points one by one, each the farthest from those already chosen; exact.
+
+    points: (N, 3) float, compared in float32; start: index of the first choice. Of equally far points the one with the
+    lowest index is taken. Returns (count,) int64 indices, numpy or torch (on the same device) as the points are.
+    Raises ValueError: fewer points than count, start outside the cloud, wrong shape, non-finite points.
+    """
+    if isinstance(points, torch.Tensor):
+        chosen = farthest_points(points.detach().cpu().numpy(), count, start)
+        return torch.from_numpy(chosen).to(points.device)
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"points of shape {points.shape}; allowed: (N, 3)")
+    if not 1 <= count <= len(points):
+        raise ValueError(f"{count} of {len(points)} points; allowed: 1 to {len(points)}")
+    if not 0 <= start < len(points):
+        raise ValueError(f"start {start}; allowed: 0 to {len(points) - 1}")
+    x, y, z = np.ascontiguousarray(points.T, dtype=np.float32)
+    if not np.isfinite([x, y, z]).all():
+        raise ValueError("points that are not finite; allowed: finite coordinates")
+    return _choose(x, y, z, count, start)
+
+
+def _choose(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int, start: int) -> np.ndarray:
+    nearest = np.full(len(x), np.inf, dtype=np.float32)  # squared distance to the nearest chosen point
+    distance, square = np.empty_like(x), np.empty_like(x)
+    chosen = np.empty(count, dtype=np.int64)
+    current = start
+    for i in range(count):
+        chosen[i] = current
+        np.subtract(x, x[current], out=distance)
+        np.multiply(distance, distance, out=distance)
+        for axis in (y, z):
+            np.subtract(axis, axis[current], out=square)
+            np.multiply(square, square, out=square)
+            np.add(distance, square, out=distance)
+        np.minimum(nearest, distance, out=nearest)
+        nearest[current] = -1  # never again, even where all points left coincide with a chosen one
+        current = int(nearest.argmax())
+    return chosen

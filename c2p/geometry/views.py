@@ -1,0 +1,75 @@
+"""Named view sets: the cameras as constant matrices.
+
+Frames: world x right, y up, z towards the viewer of the front view, right-handed. A camera frame has +X to the left of
+the image, +Y up and +Z into the scene, and X_view = X_world @ R + (0, 0, distance) for row vectors; so the columns of R
+are the image's left, the image's up and the viewing direction, in the world.
+
+The ten views are CLIP2Point's (elevations and azimuths of its published code; the paper only says "four corner views"
+beside the six orthogonal ones). Seen straight from above and below the up vector is parallel to the view axis, and the
+published matrices hang on float32 noise; here the outcome is written down as a constant.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+
+_S = sqrt(0.5)
+_H = 0.5
+
+# One row a view: name, image left, image up, viewing direction; all unit vectors in the world frame.
+_FRONT = ("front", (-1, 0, 0), (0, 1, 0), (0, 0, -1))
+_BACK = ("back", (1, 0, 0), (0, 1, 0), (0, 0, 1))
+_LEFT = ("left", (0, 0, -1), (0, 1, 0), (1, 0, 0))
+_RIGHT = ("right", (0, 0, 1), (0, 1, 0), (-1, 0, 0))
+_TOP = ("top", (1, 0, 0), (0, 0, 1), (0, -1, 0))
+_BOTTOM = ("bottom", (-1, 0, 0), (0, 0, 1), (0, 1, 0))
+_BELOW_BACK_RIGHT = ("below back right", (_S, 0, _S), (_H, _S, -_H), (-_H, _S, _H))
+_BELOW_BACK_LEFT = ("below back left", (_S, 0, -_S), (-_H, _S, -_H), (_H, _S, _H))
+_BELOW_FRONT_LEFT = ("below front left", (-_S, 0, -_S), (-_H, _S, _H), (_H, _S, -_H))
+_BELOW_FRONT_RIGHT = ("below front right", (-_S, 0, _S), (_H, _S, _H), (-_H, _S, -_H))
+
+_SETS = {
+    "ten": (
+        _FRONT,
+        _TOP,
+        _BACK,
+        _BOTTOM,
+        _BELOW_BACK_RIGHT,
+        _BELOW_BACK_LEFT,
+        _BELOW_FRONT_LEFT,
+        _BELOW_FRONT_RIGHT,
+        _LEFT,
+        _RIGHT,
+    ),
+    "six": (_FRONT, _RIGHT, _BACK, _LEFT, _TOP, _BOTTOM),
+    "one": (_FRONT,),
+}
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Cameras that look at the origin."""
+
+    name: str
+    names: tuple[str, ...]
+    """(V,) what each view shows; left and right are the viewer's of the front view."""
+    rotations: np.ndarray
+    """(V, 3, 3) float64, read-only: X_view = X_world @ R + (0, 0, distance)."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def view_set(name: Literal["ten", "six", "one"] | str) -> ViewSet:
+    """Give a named view set: `ten` (pre-training and adapters), `six` (zero-shot) or `one` (front).
+
+    Raises ValueError: unknown name.
+    """
+    if name not in _SETS:
+        raise ValueError(f"view set {name!r}; allowed: {', '.join(_SETS)}")
+    rows = _SETS[name]
+    rotations = np.array([row[1:] for row in rows], dtype=np.float64).transpose(0, 2, 1).copy()
+    rotations.setflags(write=False)
+    return ViewSet(name, tuple(row[0] for row in rows), rotations)
