@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from tasks.shard_map import WorkerPool
-from tasks.stage import log_to_stderr, parse, report, run_stage
+from tasks.stage import configure_logging, parse, report, run_stage
 
 
 def main(arguments: list[str]) -> int:
     """Run a stage; return the exit code: 0, 2 for what the user gave, 1 for a failure."""
     try:
-        log_to_stderr()
+        configure_logging()
         call = parse(arguments)
         with WorkerPool() as pool:
             run_stage(call, root=Path.cwd(), map_=pool.map)

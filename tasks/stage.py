@@ -1,14 +1,14 @@
 """A stage by name: find its module, call its `run`, and say what went wrong in one line.
 
 A stage is a module `tasks.<name>` with `run(params, root, map_, **item)`: `root` is the project's folder, `map_`
-says how parallel work runs, and `item` holds the values of a matrix in dvc.yaml as texts (`python -m tasks pretrain seed=0`).
+says how parallel work runs, and `item` holds the values of a matrix in dvc.yaml as texts, as in
+`python -m tasks pretrain seed=0`.
 """
 
 import importlib
 import inspect
 import logging
 import os
-import pkgutil
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,8 +21,6 @@ from tasks.store import Store
 
 logger = logging.getLogger(__name__)
 
-_MACHINERY = {"__main__", "artifacts", "closure", "dvc_stage", "events", "shard_map", "stage", "store"}
-
 
 @dataclass(frozen=True)
 class Call:
@@ -33,8 +31,9 @@ class Call:
 
 
 def stage_names() -> list[str]:
-    """Names of the stages that have a module, sorted."""
-    return sorted({module.name for module in pkgutil.iter_modules(tasks.__path__)} - _MACHINERY)
+    """Names of the modules in `tasks` that define `run`, sorted; none is imported."""
+    paths = [path for folder in tasks.__path__ for path in Path(folder).glob("*.py")]
+    return sorted(path.stem for path in paths if "\ndef run(" in path.read_text(encoding="utf-8"))
 
 
 def parse(arguments: list[str]) -> Call:
@@ -91,7 +90,7 @@ def report(error: Exception) -> int:
     return exit_code(error)
 
 
-def log_to_stderr() -> None:
+def configure_logging() -> None:
     """Send the project's log lines to standard error; C2P_LOG sets the level (info).
 
     Raises ValueError: C2P_LOG is not a level.

@@ -1,0 +1,195 @@
+"""`python -m flows.server start|stop`: the project's own Prefect server, work pool, deployments and worker.
+
+Everything lies in `.c2p/prefect` of the project and listens on this machine only. Starting twice is harmless: what runs
+is kept, what is missing is started, and the deployments are brought up to date.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from c2p.data.files import write_json
+
+HOME = Path(".c2p/prefect")
+"""Prefect's home, relative to the project's root."""
+POOL = "c2p"
+_STATE = "processes.json"
+_START_SECONDS = 120
+_STOP_SECONDS = 20
+
+
+def running_url(root: Path) -> str | None:
+    """Return the address of the project's API if its server is up, without asking it anything."""
+    state = _read_state(root)
+    if not _alive(state.get("server")):
+        return None
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return state["url"] + "/api" if probe.connect_ex(("127.0.0.1", state["port"])) == 0 else None
+
+
+def start(root: Path) -> str:
+    """Start what isn't running and return the address of the user interface.
+
+    The port is C2P_PORT, by default 4200, or a free one where 4200 is taken.
+
+    Raises ValueError: C2P_PORT is no port or taken. RuntimeError: a part doesn't start; the message names its log.
+    """
+    state = _read_state(root)
+    if not _alive(state.get("server")):
+        port = _port()
+        state = {"port": port, "url": f"http://127.0.0.1:{port}", "worker": state.get("worker")}
+        arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        state["server"] = _start(root, state["url"], "server", arguments)
+        _write_state(root, state)
+    _wait_until_healthy(root, state)
+    _prefect(root, state["url"], "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _prefect(root, state["url"], "--no-prompt", "deploy", "--all")
+    if not _alive(state.get("worker")):
+        arguments = ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL]
+        state["worker"] = _start(root, state["url"], "worker", arguments)
+        _write_state(root, state)
+    return str(state["url"])
+
+
+def stop(root: Path) -> int:
+    """End worker and server with the runs they started; return how many processes had to be ended."""
+    import psutil
+
+    state = _read_state(root)
+    ended = 0
+    for part in ("worker", "server"):
+        if not _alive(state.get(part)):
+            continue
+        process = psutil.Process(state[part]["pid"])
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+        _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+        for member in left:
+            member.kill()
+        psutil.wait_procs(left, timeout=_STOP_SECONDS)
+        ended += len(family)
+    (root / HOME / _STATE).unlink(missing_ok=True)
+    return ended
+
+
+def environment(root: Path, url: str) -> dict[str, str]:
+    """The environment of the project's server, worker and runs."""
+    folder = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")]),
+        "PREFECT_HOME": str(root / HOME),
+        "PREFECT_API_URL": url + "/api",
+        "PREFECT_PLUGINS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _start(root: Path, url: str, part: str, arguments: list[str]) -> dict[str, Any]:
+    import psutil
+
+    with _log(root, part).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            cwd=root,
+            env=environment(root, url),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
+
+
+def _prefect(root: Path, url: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "prefect", *arguments]
+    done = subprocess.run(command, cwd=root, env=environment(root, url), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"prefect {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+
+
+def _wait_until_healthy(root: Path, state: dict[str, Any]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and _alive(state["server"]):
+        try:
+            with urllib.request.urlopen(state["url"] + "/api/health", timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"the Prefect server doesn't answer at {state['url']}; its log is {_log(root, 'server')}")
+
+
+def _port() -> int:
+    text = os.environ.get("C2P_PORT", "")
+    if text and not (text.isdecimal() and 0 < int(text) < 65536):
+        raise ValueError(f"C2P_PORT: got {text!r}; allowed: 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(text or 4200)))
+        except OSError as error:
+            if text:
+                raise ValueError(f"C2P_PORT: {text} is taken ({error.strerror}); choose another port") from None
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _alive(entry: dict[str, Any] | None) -> bool:
+    """Whether the recorded process still runs: its number and its time of birth agree."""
+    import psutil
+
+    try:
+        process = psutil.Process(entry["pid"]) if entry else None
+        return (
+            process is not None
+            and process.status() != psutil.STATUS_ZOMBIE
+            and abs(process.create_time() - (entry or {})["started"]) < 1
+        )
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _read_state(root: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((root / HOME / _STATE).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _write_state(root: Path, state: dict[str, Any]) -> None:
+    write_json(root / HOME / _STATE, state)
+
+
+def _log(root: Path, part: str) -> Path:
+    path = root / HOME / f"{part}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def main(arguments: list[str]) -> int:
+    """Start or stop the server; return the exit code."""
+    root = Path.cwd()
+    try:
+        if arguments == ["start"]:
+            url = start(root)
+            print(f"Prefect UI: {url}\nRun the pipeline: prefect deployment run pretrain-pipeline")
+        elif arguments == ["stop"]:
+            print(f"{stop(root)} processes ended")
+        else:
+            raise ValueError(f"flows.server: got {' '.join(arguments) or 'nothing'}; allowed: start or stop")
+    except (ValueError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""The seam between Prefect and DVC: DVC decides, restores, locks and records; the stage's body runs where we say.
+
+`dvc repro` would start a stage's command in a shell. Here only that step is replaced, on the one stage object at hand:
+the command goes to a function of ours, which may run the body in-process. Everything else is DVC's own code, so
+dvc.lock, run cache and locks are as `dvc repro` leaves them. This leans on internals of DVC 3.67 (`Stage._run_stage`,
+`rwlocked`, `unlocked_repo`, `_pull_missing_deps`), which the contract tests hold still; should they go away,
+`dvc --wait-for-lock repro --single-item STAGE` in a child process does the same, a second or two slower a stage.
+"""
+
+import logging
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dvc.exceptions import DvcException, ReproductionError
+from dvc.lock import LockError
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.stage import Stage
+from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.decorators import rwlocked, unlocked_repo
+from dvc.stage.run import _pull_missing_deps
+
+logger = logging.getLogger(__name__)
+logging.getLogger("dvc").propagate = False
+
+Outcome = Literal["current", "restored", "ran"]
+"""Nothing had changed, or the outputs came from DVC's cache, or the body ran."""
+
+
+class Busy(RuntimeError):
+    """Another process reads or writes what a stage is to write; the message names it."""
+
+
+def plan(targets: Sequence[str] = (), *, root: Path) -> list[str]:
+    """Return the stages that `targets` (default: all) need, upstream first, as dvc.yaml has them.
+
+    Raises ValueError: no such stage, or a dvc.yaml that can't be read.
+    """
+    try:
+        with _open(root) as repo, repo.lock:
+            goals = [stage for target in targets for stage in repo.stage.collect(target)]
+            return [stage.addressing for stage in plan_repro(get_active_graph(repo.index.graph), goals or None)]
+    except DvcException as error:
+        raise ValueError(_one_line(error)) from error
+
+
+def reproduce(
+    name: str, execute: Callable[[str], None], *, root: Path, force: bool = False, pull: bool = False
+) -> Outcome:
+    """Bring one stage up to date, its upstream left as it is; `execute` runs its command.
+
+    `force` runs the body though nothing has changed; `pull` fetches missing data from DVC's remote first.
+
+    Raises Busy, ValueError (DVC can't use what dvc.yaml or the working tree gives), and whatever `execute` raises.
+    """
+    outcomes: list[Outcome] = []
+
+    @rwlocked(read=["deps"], write=["outs"])
+    def run_stage(stage: Stage, dry: bool = False, force: bool = False, pull: bool = False, **_: Any) -> None:
+        if not force:
+            if pull:
+                _pull_missing_deps(stage)
+            try:
+                stage.repo.stage_cache.restore(stage, pull=pull)
+                outcomes.append("restored")
+                return
+            except RunCacheNotFoundError:
+                stage.save_deps()
+        commands = [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd
+        unlocked_repo(lambda _: [execute(command) for command in commands])(stage)
+        outcomes.append("ran")
+
+    def reproduce_stage(stage: Stage, **options: Any) -> Stage | None:
+        stage._run_stage = types.MethodType(run_stage, stage)
+        done = stage.reproduce(**options)
+        if done:
+            stage.dump(update_pipeline=False)
+        return done
+
+    try:
+        with _open(root) as repo:
+            options = {"force": force, "pull": pull, "allow_missing": pull}
+            repo.reproduce([name], single_item=True, repro_fn=reproduce_stage, **options)
+    except ReproductionError as error:
+        failure: BaseException = error.__cause__ or error
+    except DvcException as error:
+        failure = error
+    else:
+        return outcomes[0] if outcomes else "current"
+    if isinstance(failure, LockError):
+        raise Busy(f"{name}: {_one_line(failure)}; wait for that process or stop it, then run again")
+    if isinstance(failure, DvcException):
+        raise ValueError(f"{name}: {_one_line(failure)}") from failure
+    raise failure
+
+
+def _open(root: Path) -> Repo:
+    """Open the project, ready to wait for its lock; say so if another process holds it."""
+    try:
+        with Repo(str(root)) as probe, probe.lock:
+            pass
+    except LockError:
+        logger.warning("another DVC process holds the lock of %s; waiting for it", root)
+    return Repo(str(root), _wait_for_lock=True)
+
+
+def _one_line(error: BaseException) -> str:
+    """DVC's message without its advice about removing lock files by hand, which is for processes that are gone."""
+    return " ".join(str(error).partition("\n\nIf there are no processes")[0].split())
