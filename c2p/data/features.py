@@ -1,11 +1,11 @@
 """Image features of every RGB view under the frozen teacher: computed once, in half precision."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from c2p.data.files import write_atomic, write_json
 from c2p.data.manifest import Manifest
 
 
@@ -17,16 +17,16 @@ class ImageFeatures:
     values: np.ndarray
     """(N, V, C) float16, not normalised."""
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of keys and values."""
+        return hashlib.sha256("\n".join(self.keys).encode() + np.ascontiguousarray(self.values).tobytes()).hexdigest()
+
 
 def write_feature_part(path: Path, values: np.ndarray) -> None:
     """Write one shard's features (n, V, C) as float16."""
     with path.open("wb") as file:
         np.save(file, values.astype(np.float16))
-
-
-def write_index(folder: Path, shards: dict[str, list[str]]) -> Path:
-    """Record which keys each feature file holds, in order."""
-    return write_json(folder / "index.json", shards)
 
 
 def read_features(folder: Path, manifest: Manifest, split: str) -> ImageFeatures:
@@ -45,12 +45,3 @@ def read_features(folder: Path, manifest: Manifest, split: str) -> ImageFeatures
         raise ValueError(f"{folder}: {len(values)} features for {len(rows)} samples; make them again: dvc repro -f features")
     return ImageFeatures(tuple(row["key"] for row in rows), values)
 
-
-def write_text_features(path: Path, values: np.ndarray) -> Path:
-    """Write prompt features (K, C) float32 atomically."""
-
-    def save(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.save(file, values.astype(np.float32))
-
-    return write_atomic(path, save)

@@ -110,8 +110,13 @@ def read_points(manifest: Manifest, split: str) -> PointSet:
 def read_rgb(manifest: Manifest, rows: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
     """RGB views (V, H, W, 3) uint8 of samples, one after the other."""
     for row in rows:
-        names = sorted(m["name"] for m in row["members"] if m["name"].startswith("rgb."))
-        yield np.stack([decode_image(_member(manifest, row, name)) for name in names])
+        yield read_pictures(manifest, row, "rgb")
+
+
+def read_pictures(manifest: Manifest, row: dict[str, Any], kind: str) -> np.ndarray:
+    """Views of one sample, (V, H, W, 3) uint8; kind: `rgb` or `depth` (grey in three equal channels)."""
+    names = sorted(m["name"] for m in row["members"] if m["name"].startswith(f"{kind}."))
+    return np.stack([decode_image(_member(manifest, row, name)) for name in names])
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:

@@ -59,3 +59,25 @@ def fingerprint(model: Model) -> list[str]:
     archive = open_archive(Path(model.archive))
     files = [model.member] if model.root == "" else archive.within(model.root)
     return [model.key, model.label, model.split, model.member, model.up, *(f"{n} {archive.digest(n)}" for n in files)]
+
+
+def read_mesh_at(path: str, *, max_faces: int) -> Mesh:
+    """Load one mesh file, or a member of an archive written `ARCHIVE:MEMBER`; materials come from its own folder.
+
+    Raises MeshError or ArchiveError: it can't be used. ValueError: no such file.
+    """
+    file = Path(path)
+    if file.is_file():
+        folder = file.resolve().parent
+
+        def read(relative: str) -> bytes | None:
+            target = (folder / relative.replace("\\", "/").strip()).resolve()
+            return target.read_bytes() if target.is_relative_to(folder) and target.is_file() else None
+
+        return load_mesh(file.read_bytes(), file.suffix.lower().lstrip("."), read=read, max_faces=max_faces)
+    archive, colon, member = path.partition(":")
+    if colon and Path(archive).is_file():
+        parts = member.split("/models/")
+        root = parts[0] if len(parts) == 2 else posixpath.dirname(member)
+        return read_mesh(Model(Path(member).stem, "", "", archive, member, root, "y"), max_faces=max_faces)
+    raise ValueError(f"{path}: no such mesh; give a file, or ARCHIVE.zip:MEMBER")

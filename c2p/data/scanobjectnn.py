@@ -38,3 +38,15 @@ def read_split(folder: Path, variant: str, split: str) -> tuple[np.ndarray, np.n
     if not np.isfinite(points).all():
         raise ValueError(f"{path}: points that are not finite; fetch it again")
     return points.astype(np.float32), labels.astype(np.int64)
+
+
+def present_classes(labels: np.ndarray, *, complete: bool, path: Path) -> tuple[int, ...]:
+    """Indices of the official classes that occur.
+
+    complete: all have to. Raises ValueError: a class without objects.
+    """
+    present = tuple(int(label) for label in np.unique(labels))
+    missing = [name for index, name in enumerate(SCANOBJECTNN) if index not in present]
+    if complete and missing:
+        raise ValueError(f"{path}: class {missing[0]!r} has no object; ScanObjectNN has 15 classes: fetch it again")
+    return present

@@ -1,0 +1,51 @@
+"""The `c2p` command."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+DESCRIPTION = "From 3D meshes to a depth encoder that speaks CLIP's language."
+EPILOG = "The pipeline itself runs by `make demo`, `dvc repro` or the Prefect deployment `pretrain-pipeline`; see README.md."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for what the user gave, 1 for a failure."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        return int(options.command(options) or 0)
+    except (ValueError, OSError) as error:
+        print(f"c2p: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's grammar; imports nothing heavy."""
+    from c2p.commands import classify, doctor, profile, render, shards, tables
+
+    parser = argparse.ArgumentParser("c2p", description=DESCRIPTION, epilog=EPILOG)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for module in (profile, doctor, shards, render, classify, tables):
+        module.add_to(commands)
+    return parser
+
+
+def project_root() -> Path:
+    """The current folder, which has to be the project's.
+
+    Raises ValueError: it is not.
+    """
+    root = Path.cwd()
+    if not (root / "dvc.yaml").is_file():
+        raise ValueError(f"{root}: no dvc.yaml here; go to the project's folder and run the command again")
+    return root
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""`c2p doctor`: what is installed, which renderer and device will serve, which data are present."""
+
+import argparse
+import importlib.util
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "prefect", "dvc", "trimesh", "embreex", "pyarrow", "webdataset", "h5py")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("doctor", help="what is installed and which data are present", description=__doc__)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings; exit code 1 if something needed is missing."""
+    print(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
+    missing = [name for name in PACKAGES if not _print_version(name)]
+    if "torch" not in missing:
+        _print_device()
+    pytorch3d = importlib.util.find_spec("pytorch3d") is not None
+    print(f"renderer    embree{'' if 'embreex' not in missing else ' (missing)'}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
+    root = Path.cwd()
+    _print_params(root)
+    for folder in ("data/raw", "data/shards", "models/clip", "models/depth_encoder", "results"):
+        files = [p for p in (root / folder).rglob("*") if p.is_file()] if (root / folder).is_dir() else []
+        size = sum(p.stat().st_size for p in files) / 1e6
+        print(f"{folder:<22}{f'{len(files)} files, {size:.1f} MB' if files else 'absent'}")
+    if missing:
+        print(f"missing: {', '.join(missing)}; install with: pip install -c constraints.txt -e .")
+    return 1 if missing else 0
+
+
+def _print_version(name: str) -> bool:
+    try:
+        print(f"{name:<18}{version(name)}")
+    except PackageNotFoundError:
+        print(f"{name:<18}missing")
+        return False
+    return True
+
+
+def _print_device() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        print(f"device      {torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB)")
+    else:
+        print(f"device      CPU, {torch.get_num_threads()} threads")
+
+
+def _print_params(root: Path) -> None:
+    from c2p.params import ParameterError, load
+
+    try:
+        print(f"profile     {load(root / 'params.yaml').profile}")
+    except ParameterError as error:
+        print(f"profile     {error}")

@@ -1,0 +1,70 @@
+"""`c2p shards`: verify, count and look into the WebDataset shards."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("shards", help="verify, count or show the shards", description=__doc__)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for name, function, text in (
+        ("verify", run_verify, "compare every sample with the manifest"),
+        ("stats", run_stats, "counts a class and split, sizes, rejected models"),
+        ("show", run_show, "write one sample's views and depth maps as a picture"),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("--shards", type=Path, default=Path("data/shards"), help="folder (data/shards)")
+        action.set_defaults(command=function)
+    action.add_argument("key", nargs="?", default="", help="sample key; the first one if absent")
+    action.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (sample.png)")
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """Exit code 1 if a sample differs."""
+    from c2p.data.manifest import read_manifest, verify
+
+    manifest = read_manifest(options.shards)
+    wrong = verify(manifest)
+    for line in wrong:
+        print(line)
+    samples = sum(1 for row in manifest.rows if row["shard"])
+    print(f"{samples} samples in {len({r['shard'] for r in manifest.rows if r['shard']})} shards: {len(wrong)} problems")
+    return 1 if wrong else 0
+
+
+def run_stats(options: argparse.Namespace) -> None:
+    """Print counts."""
+    from c2p.data.manifest import read_manifest
+
+    manifest = read_manifest(options.shards)
+    counts = Counter((row["label"], row["split"]) for row in manifest.rows if row["shard"])
+    print(f"{'class':<22}{'train':>8}{'val':>8}")
+    for name in manifest.classes:
+        print(f"{name:<22}{counts[name, 'train']:>8}{counts[name, 'val']:>8}")
+    size = sum((manifest.folder / s).stat().st_size for s in {r["shard"] for r in manifest.rows if r["shard"]})
+    print(f"{len(manifest.split('train'))} train, {len(manifest.split('val'))} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected")
+    for row in manifest.rejected:
+        print(f"rejected {row['key']}: {row['reason']}")
+
+
+def run_show(options: argparse.Namespace) -> None:
+    """Write a contact sheet of one sample: RGB views above, depth maps below."""
+    from PIL import Image
+
+    from c2p.data.manifest import read_manifest, read_pictures
+
+    manifest = read_manifest(options.shards)
+    rows = [row for row in manifest.rows if row["shard"] and options.key in ("", row["key"])]
+    if not rows:
+        raise ValueError(f"{options.key!r}: no such sample in {options.shards}; `c2p shards stats` counts them")
+    rgb, depth = (read_pictures(manifest, rows[0], kind) for kind in ("rgb", "depth"))
+    side = rgb.shape[1]
+    sheet = Image.new("RGB", (side * len(rgb), side * 2), "white")
+    for index, (view, grey) in enumerate(zip(rgb, depth, strict=True)):
+        sheet.paste(Image.fromarray(view), (index * side, 0))
+        sheet.paste(Image.fromarray(grey).resize((side, side), Image.Resampling.NEAREST), (index * side, side))
+    sheet.save(options.out)
+    print(f"{options.out}: {rows[0]['key']}, {rows[0]['label']}, {len(rgb)} views")

@@ -1,0 +1,59 @@
+"""Clouds: farthest points of surface clouds and of benchmark objects."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from c2p.data.models import Model, read_mesh
+from c2p.data.parts import seed_of
+from c2p.geometry.meshes import normalise, rotate_up
+from c2p.geometry.points import farthest_points, normalise_points, sample_surface
+from c2p.params import Render
+
+
+def farthest_cloud(points: np.ndarray, count: int) -> np.ndarray:
+    """Farthest points of a cloud, in the unit sphere: normalise, then choose.
+
+    points: (P, 3), P >= count. Returns (count, 3) float32, centroid of the whole cloud at the origin, largest norm
+    of the whole cloud 1 (CLIP2Point section 5.1: 1,024 farthest points).
+    """
+    scaled = normalise_points(np.asarray(points, dtype=np.float32))
+    return scaled[farthest_points(scaled, count)]
+
+
+def farthest_clouds(clouds: np.ndarray, count: int) -> np.ndarray:
+    """Farthest points of each of (N, P, 3) clouds: (N, count, 3) float32.
+
+    Raises ValueError: P is less than count.
+    """
+    return np.stack([farthest_cloud(cloud, count) for cloud in clouds])
+
+
+def sample_part(clouds: Path, count: int, out: Path) -> None:
+    """Farthest points of every usable row of a part of clouds: columns key and points (count * 3 float32)."""
+    table = pq.read_table(clouds, columns=["key", "points", "reason"])
+    usable = [(key, cloud) for key, cloud, reason in zip(*(table[c].to_numpy() for c in table.column_names), strict=True) if not reason]
+    sampled = [farthest_cloud(np.asarray(cloud).reshape(-1, 3), count).reshape(-1) for _, cloud in usable]
+    schema = pa.schema([("key", pa.string()), ("points", pa.list_(pa.float32()))])
+    rows = {"key": [key for key, _ in usable], "points": sampled}
+    pq.write_table(pa.table(rows, schema=schema), out, compression="zstd")
+
+
+def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.ndarray:
+    """Farthest points of meshes, sampled from their surface: (N, count, 3) float32, y up.
+
+    Raises MeshError: a mesh can't be used; the message names it.
+    """
+    clouds = []
+    for model in models:
+        try:
+            mesh = read_mesh(model, max_faces=settings.max_faces)
+        except ValueError as error:
+            raise type(error)(f"{model.archive}: {model.member}: {error}") from None
+        mesh = mesh.replace(vertices=normalise(rotate_up(mesh.vertices, model.up))[0])
+        surface = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
+        clouds.append(farthest_cloud(surface, count))
+    return np.stack(clouds)

@@ -1,0 +1,41 @@
+"""Stage sample: farthest points of every surface cloud, normalised to the unit sphere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2p.data.clouds import sample_part
+from c2p.data.sources import sha256
+from c2p.params import Params
+from tasks.layout import Layout
+from tasks.shard_map import Map
+from tasks.closure import code_digest
+from tasks.store import Store, key, link_into
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """One part of clouds, and where the store keeps its farthest points."""
+
+    name: str
+    key: str
+    store: Store
+    clouds: Path
+    points: int
+
+
+def run(params: Params, root: Path, map_: Map) -> None:
+    """Sample every part of data/clouds into data/points."""
+    layout, store = Layout(root), Store(root)
+    code = code_digest("tasks.sample")
+    jobs = []
+    for path in sorted(layout.clouds.glob("part-*.parquet")):
+        piece = key("sample", code, params.sample, sha256(path))
+        jobs.append(SampleJob(path.name, piece, store, path, params.sample.points))
+    map_(sample_job, jobs, names=[job.clouds.stem for job in jobs])
+    for job in jobs:
+        link_into(store.path(job.key, ".parquet"), layout.points / job.name)
+
+
+def sample_job(job: SampleJob) -> None:
+    """Sample one part into the store."""
+    job.store.get_or_make(job.key, ".parquet", lambda out: sample_part(job.clouds, job.points, out))

@@ -1,0 +1,56 @@
+"""Stage select: the best checkpoint of every seed by the validation split, as models that open_clip loads."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from c2p.data.files import write_json
+from c2p.models.card import model_card
+from c2p.models.clip import Clip, load_clip
+from c2p.models.depth_encoder import DepthEncoder, load_visual, save_depth_encoder
+from c2p.params import Params
+from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints, load_weights
+from c2p.training.history import write_history
+from c2p.training.select import select_checkpoint
+from tasks.layout import Layout
+from tasks.shard_map import Map
+
+logger = logging.getLogger(__name__)
+
+
+def run(params: Params, root: Path, map_: Map) -> None:
+    """Write models/depth_encoder (the best seed) and models/depth_encoder/seed-<s> for every seed."""
+    layout = Layout(root)
+    seeds = params.pretrain.seeds
+    histories = {seed: _history(layout.pretrain / f"seed-{seed}") for seed in seeds}
+    selection = select_checkpoint(histories)
+    clip = load_clip(layout.clip)
+    for seed in seeds:
+        encoder = _encoder(clip, layout.pretrain / f"seed-{seed}", selection.epochs[seed])
+        card = model_card(params, seed=seed, epoch=selection.epochs[seed], accuracy=selection.accuracies[seed])
+        save_depth_encoder(encoder, clip, layout.encoder / f"seed-{seed}", card)
+        if seed == selection.seed:
+            save_depth_encoder(encoder, clip, layout.encoder, card)
+    rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
+    write_history(layout.plots("pretrain"), rows)
+    per_seed = {
+        f"seed_{seed}": {"epoch": selection.epochs[seed], "validation_accuracy": round(selection.accuracies[seed], 4)}
+        for seed in seeds
+    }
+    write_json(layout.metrics("select"), {"best_seed": selection.seed} | per_seed)
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    path = folder / HISTORY_FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: no such history; pre-train that seed with `dvc repro pretrain`")
+    history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return history
+
+
+def _encoder(clip: Clip, folder: Path, epoch: int) -> DepthEncoder:
+    encoder = DepthEncoder.from_clip(clip)
+    path = next(c.path for c in list_checkpoints(folder) if c.epoch == epoch)
+    load_visual(encoder, load_weights(path))
+    return encoder
