@@ -76,7 +76,9 @@ def lathe(profile: Sequence[tuple[float, float]] | np.ndarray, *, segments: int 
     radius, height = np.asarray(profile, float).T
     ring = circle(segments)
     return loft(
-        np.stack([radius[:, None] * ring[:, 0], np.repeat(height[:, None], segments, 1), radius[:, None] * ring[:, 1]], -1)
+        np.stack(
+            [radius[:, None] * ring[:, 0], np.repeat(height[:, None], segments, 1), radius[:, None] * ring[:, 1]], -1
+        )
     )
 
 
