@@ -66,7 +66,7 @@ def depth_images(raw: Tensor) -> Tensor:
 def pointclip_depth(points: Tensor, rotations: Tensor, *, size: int, distance: float) -> Tensor:
     """Draw PointCLIP's depth maps (its published code): one pixel a point, weighted mean, focal length 1.
 
-    points: (B, P, 3) float32 in the unit sphere; rotations: (V, 3, 3) or (B, V, 3, 3); distance: of the object's centre.
+    points: (B, P, 3) float32 in the unit sphere; rotations: (V, 3, 3) or (B, V, 3, 3); distance: the centre's.
     A point covers pixel ceil(u - 0.5), u in pixels from the map's edge.
     Returns (B, V, size, size) float32 view depth, 0 = background; the depth itself is the picture's value.
     """
@@ -101,14 +101,13 @@ def _checked(
     if (
         rotations.shape[-2:] != (3, 3)
         or rotations.ndim not in (3, 4)
-        or rotations.ndim == 4
-        and len(rotations) != batch
+        or (rotations.ndim == 4 and len(rotations) != batch)
     ):
         raise ValueError(f"rotations of shape {tuple(rotations.shape)}; allowed: (V, 3, 3) or ({batch}, V, 3, 3)")
     points = points.float()
     rotations = rotations.to(points)
     factors = torch.as_tensor(1.0 if factor is None else factor).to(points)
-    if factors.ndim > 1 or factors.ndim == 1 and len(factors) != batch:
+    if factors.ndim > 1 or (factors.ndim == 1 and len(factors) != batch):
         raise ValueError(f"distance of shape {tuple(factors.shape)}; allowed: a number or ({batch},)")
     return points, rotations if rotations.ndim == 4 else rotations[None], (factors * distance).expand(batch)
 
@@ -130,8 +129,8 @@ def _to_view(points: Tensor, rotations: Tensor, camera: Tensor) -> tuple[Tensor,
 def _window(x: Tensor, y: Tensor, dilation: int, size: int) -> _Footprint:
     """Eq. 13's square window: pixels c - R/2 < k <= c + R/2 around c = ceil(position).
 
-    The paper leaves the principal point open; here it lies such that windows are centred on their points for odd and for
-    even R.
+    The paper leaves the principal point open; here it lies such that windows are centred on their points for odd and
+    for even R.
     """
     shift = 1.0 if dilation % 2 else 1.5
     column, row = (((1 - axis) * (size / 2) - shift).ceil() for axis in (x, y))

@@ -94,7 +94,7 @@ def _face_colours(visual: ColorVisuals, faces: np.ndarray) -> np.ndarray:
 
 
 def _palette(colours: np.ndarray) -> tuple[Material, np.ndarray]:
-    """Flat face colours as a square texture of one texel a colour; coordinates at a texel's middle give it unblended."""
+    """Flat face colours as a square texture of one texel a colour; coordinates at a texel's middle give it pure."""
     packed = colours.astype(np.int64) @ np.array([65536, 256, 1])
     distinct, texel = np.unique(packed, return_inverse=True)
     side = ceil(sqrt(len(distinct)))

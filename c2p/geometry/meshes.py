@@ -48,12 +48,12 @@ class Mesh:
 def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_faces: int) -> Mesh:
     """Load a mesh from a file's bytes.
 
-    extension: off, obj, glb, ply or stl, in any case, with or without dot; read: gives the bytes of a file named relative
-    to the mesh's (MTL, textures; `../images/x.jpg` occurs), or None where there is none or it may not be read.
+    extension: off, obj, glb, ply or stl, in any case, with or without dot; read: gives the bytes of a file named
+    relative to the mesh's (MTL, textures; `../images/x.jpg` occurs), or None where there is none or it may not be read.
     Coincident faces (same three positions, any winding: the first stays) and degenerate faces are dropped. A missing
     MTL or texture is logged, not an error.
-    Raises MeshError: unreadable, no faces, index out of range, non-finite vertices, more than max_faces faces, all faces
-    degenerate. Raises ValueError: unknown extension.
+    Raises MeshError: unreadable, no faces, index out of range, non-finite vertices, more than max_faces faces, all
+    faces degenerate. Raises ValueError: unknown extension.
     """
     kind = extension.lower().lstrip(".")
     if kind not in EXTENSIONS:
@@ -121,8 +121,8 @@ def rotate_up(vertices: np.ndarray, up: Literal["y", "z"]) -> np.ndarray:
 def normalise(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Move the vertices' mean to the origin and divide by the largest norm (CLIP2Point's published code).
 
-    vertices: (V, 3) float64. Returns (vertices, centre (3,), scale) with vertices = (given - centre) / scale; scale is 1
-    where all vertices coincide.
+    vertices: (V, 3) float64. Returns (vertices, centre (3,), scale) with vertices = (given - centre) / scale; scale is
+    1 where all vertices coincide.
     """
     centre = vertices.mean(0)
     centred = vertices - centre

@@ -35,8 +35,8 @@ def sample_surface(mesh: Mesh, count: int, seed: int) -> np.ndarray:
 def normalise_points(points: Array) -> Array:
     """Subtract each cloud's mean and divide by its largest norm.
 
-    points: (..., P, 3) float, numpy or torch. Returns the same kind, shape and dtype; largest norm 1, or zeros where all
-    points of a cloud coincide.
+    points: (..., P, 3) float, numpy or torch. Returns the same kind, shape and dtype; largest norm 1, or zeros where
+    all points of a cloud coincide.
     """
     if isinstance(points, torch.Tensor):
         centred = points - points.mean(-2, keepdim=True)

@@ -1,0 +1,71 @@
+"""What a rendering backend gives, and the cameras' rays.
+
+A backend module offers `prepare(mesh) -> Scene` and `Scene.rasterize(rotation, distance, fov, size) -> GBuffer`; shading
+and down-sampling are shared, so that all backends give the same picture.
+Camera frame: +X to the left of the image, +Y up, +Z into the scene; X_view = X_world @ R + (0, 0, distance).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import radians, tan
+from typing import Protocol
+
+import numpy as np
+
+MISS = -1
+"""Face index of a sample that meets no face."""
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """What each sample of a view sees."""
+
+    face_id: np.ndarray
+    """(H, W) int32 index into the mesh's faces, -1 = miss."""
+    barycentric: np.ndarray
+    """(H, W, 3) float32 weights of the face's corners, perspective-correct; 0 where missed."""
+    depth: np.ndarray
+    """(H, W) float32 view depth (along +Z, not along the ray), unit-sphere radii; 0 where missed."""
+
+
+class Scene(Protocol):
+    """A mesh made ready by a backend."""
+
+    def rasterize(self, rotation: np.ndarray, distance: float, fov: float, size: int) -> GBuffer:
+        """See the mesh in a view; rotation: (3, 3) float64, fov in degrees, size samples a side."""
+        ...
+
+
+@lru_cache(maxsize=4)
+def view_rays(fov: float, size: int) -> np.ndarray:
+    """Directions through the samples' centres, in the camera frame, with z = 1: the hit parameter is the view depth.
+
+    Returns (size, size, 3) float64, read-only.
+    """
+    index = np.arange(size)
+    centre = (-1 + (2 * (size - 1 - index) + 1) / size) * tan(radians(fov) / 2)
+    rays = np.empty((size, size, 3))
+    rays[..., 0], rays[..., 1], rays[..., 2] = centre[None, :], centre[:, None], 1
+    rays.setflags(write=False)
+    return rays
+
+
+def world_rays(rotation: np.ndarray, fov: float, size: int) -> np.ndarray:
+    """Directions through the samples' centres in the world frame, unnormalised: (size, size, 3) float32, read-only."""
+    return _world_rays(np.asarray(rotation, dtype=np.float64).tobytes(), fov, size)
+
+
+@lru_cache(maxsize=10)
+def _world_rays(rotation: bytes, fov: float, size: int) -> np.ndarray:
+    turn = np.frombuffer(rotation).reshape(3, 3)
+    x, y, z = np.moveaxis(view_rays(fov, size), -1, 0)
+    # written out: a matrix product's last bits depend on the library behind it
+    rays = np.stack([x * turn[axis, 0] + y * turn[axis, 1] + z * turn[axis, 2] for axis in range(3)], axis=-1)
+    rays = rays.astype(np.float32)
+    rays.setflags(write=False)
+    return rays
+
+
+def camera_position(rotation: np.ndarray, distance: float) -> np.ndarray:
+    """The camera's place in the world: C = -T R^T, (3,) float64."""
+    return -distance * np.asarray(rotation, dtype=np.float64)[:, 2]
