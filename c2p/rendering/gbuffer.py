@@ -1,6 +1,6 @@
 """What a rendering backend gives, and the cameras' rays.
 
-A backend module offers `prepare(mesh) -> Scene` and `Scene.rasterize(rotation, distance, fov, size) -> GBuffer`; shading
+A backend offers `prepare(mesh) -> Scene` and `Scene.rasterize(rotation, distance, fov, size) -> GBuffer`; shading
 and down-sampling are shared, so that all backends give the same picture.
 Camera frame: +X to the left of the image, +Y up, +Z into the scene; X_view = X_world @ R + (0, 0, distance).
 """

@@ -26,7 +26,7 @@ class Rendered:
 def render_views(mesh: Mesh, rotations: np.ndarray, settings: params.Render) -> Rendered:
     """Render a mesh from several sides.
 
-    mesh: normalised into the unit sphere, y up; rotations: (V, 3, 3) float64 (geometry.views). Each pixel is the mean of
+    mesh: normalised to the unit sphere, y up; rotations: (V, 3, 3) float64 (geometry.views). A pixel is the mean of
     supersample^2 samples, so silhouettes blend with the white background.
     Raises ValueError: the renderer is not installed; a mesh without faces.
     """
