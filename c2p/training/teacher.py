@@ -1,0 +1,186 @@
+"""Training of a small CLIP on renders and captions: the demo's stand-in for weights trained on the web.
+
+Symmetric contrastive loss between one random view and one random caption a model (Radford et al., 2021).
+Letters: N models, B batch, V view, H W pixels.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from c2p import params
+from c2p.models.clip import Clip, prepare_images
+from c2p.training.optim import learning_rate, set_learning_rate
+from c2p.training.pretrain import LOG_EVERY, TrainingError
+
+log = logging.getLogger(__name__)
+
+MAX_LOGIT_SCALE = math.log(100)
+"""CLIP's bound on the learnt logarithm of the inverse temperature."""
+BETAS, EPS = (0.9, 0.98), 1e-6
+"""CLIP's AdamW settings for ViTs."""
+SHIFT, SCALE, BRIGHTNESS = 0.08, 0.15, 0.2
+"""Largest shift (share of half the picture), change of size and change of brightness in the augmentation."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What is random in one epoch; entry i belongs to model i whatever its place in the order."""
+
+    order: np.ndarray
+    """(N,) int64 permutation."""
+    views: np.ndarray
+    """(N,) int64 view of each model."""
+    captions: np.ndarray
+    """(N,) int64 caption of each model."""
+    flips: np.ndarray
+    """(N,) bool: mirror left and right."""
+    shifts: np.ndarray
+    """(N, 2) float32."""
+    scales: np.ndarray
+    """(N,) float32 factors."""
+    brightness: np.ndarray
+    """(N,) float32 factors."""
+
+
+def draw_epoch(seed: int, epoch: int, *, views: int, captions: Sequence[int]) -> Draw:
+    """Everything random in an epoch (counted from 0); captions: how many each model has."""
+    generator = np.random.default_rng([seed, epoch])
+    samples = len(captions)
+    return Draw(
+        order=generator.permutation(samples),
+        views=generator.integers(views, size=samples),
+        captions=generator.integers(np.asarray(captions)),
+        flips=generator.random(samples) < 0.5,
+        shifts=generator.uniform(-SHIFT, SHIFT, size=(samples, 2)).astype(np.float32),
+        scales=generator.uniform(1 - SCALE, 1 + SCALE, size=samples).astype(np.float32),
+        brightness=generator.uniform(1 - BRIGHTNESS, 1 + BRIGHTNESS, size=samples).astype(np.float32),
+    )
+
+
+def augment(images: Tensor, draw: Draw, rows: np.ndarray) -> Tensor:
+    """Mirrored, scaled, shifted and brightened copies; what comes in from outside is white, as the renders' background.
+
+    images: (B, 3, H, W) float in [0, 1]; rows: (B,) the models they show. Returns the same shape, in [0, 1].
+    """
+    scales = torch.from_numpy(draw.scales[rows])
+    theta = torch.zeros(len(rows), 2, 3)
+    theta[:, 0, 0] = torch.where(torch.from_numpy(draw.flips[rows]), -scales, scales)
+    theta[:, 1, 1] = scales
+    theta[:, :, 2] = torch.from_numpy(draw.shifts[rows])
+    grid = functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
+    moved = 1 - functional.grid_sample(1 - images, grid, padding_mode="zeros", align_corners=False)
+    factors = torch.from_numpy(draw.brightness[rows]).to(images.device)
+    return (moved * factors[:, None, None, None]).clamp(0, 1)
+
+
+def contrastive_loss(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
+    """CLIP's symmetric loss over a batch of pairs.
+
+    images, texts: (B, C) features, L2-normalised here; logit_scale: scalar, logarithm of the inverse temperature.
+    """
+    cosines = functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
+    logits = logit_scale.exp() * cosines
+    pairs = torch.arange(len(images), device=images.device)
+    return (functional.cross_entropy(logits, pairs) + functional.cross_entropy(logits.T, pairs)) / 2
+
+
+def train_teacher(
+    clip: Clip,
+    images: np.ndarray | Tensor,
+    captions: Sequence[Sequence[str]],
+    settings: params.Teacher,
+    *,
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train `clip` in place, on its own device, and freeze it again.
+
+    images: (N, V, H, W, 3) uint8 renders. captions: N lists of at least one text. on_step: called with (step from 1,
+    steps, values). Returns one row an epoch: epoch, loss, lr, scale.
+
+    Raises ValueError: shapes that don't fit, a model without captions, fewer models than a batch. TrainingError: the
+    loss is no longer finite.
+    """
+    _check(images, captions, settings)
+    pictures = _shrink(torch.as_tensor(images), clip.image_size)
+    tokens = [clip.tokenizer(list(texts)) for texts in captions]
+    per_epoch = len(pictures) // settings.batch
+    steps = per_epoch * settings.epochs
+    warmup = min(round(settings.warmup * steps), steps - 1)
+    optimizer = _optimizer(clip, settings)
+    clip.model.train().requires_grad_(True)
+    history = []
+    for epoch in range(settings.epochs):
+        draw = draw_epoch(settings.seed, epoch, views=pictures.shape[1], captions=[len(texts) for texts in captions])
+        mean = 0.0
+        for index in range(per_epoch):
+            step = epoch * per_epoch + index
+            rows = draw.order[index * settings.batch : (index + 1) * settings.batch]
+            rate = learning_rate(step, peak=settings.lr, cycle=steps - warmup, warmup=warmup)
+            set_learning_rate(optimizer, rate)
+            pixels = pictures[rows, draw.views[rows]].to(clip.device).float() / 255
+            text = torch.stack([tokens[row][draw.captions[row]] for row in rows]).to(clip.device)
+            shown = prepare_images(augment(pixels, draw, rows), clip)
+            loss = contrastive_loss(
+                clip.model.encode_image(shown), clip.model.encode_text(text), clip.model.logit_scale
+            )
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"teacher: loss is {value} at step {step + 1} (epoch {epoch + 1}); lower teacher.lr"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                clip.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+            mean += value / per_epoch
+            _report(step + 1, steps, {"loss": value, "lr": rate}, on_step)
+        scale = float(clip.model.logit_scale.exp())
+        history.append({"epoch": float(epoch + 1), "loss": mean, "lr": rate, "scale": scale})
+    clip.model.eval().requires_grad_(False)
+    return history
+
+
+def _shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, V, H, W, 3) uint8 -> (N, V, 3, h, w) uint8 of the tower's size, bicubic and antialiased."""
+    pictures = images.permute(0, 1, 4, 2, 3)
+    if tuple(pictures.shape[-2:]) == size:
+        return pictures.contiguous()
+    parts = [functional.interpolate(part, size, mode="bicubic", antialias=True) for part in pictures]
+    return torch.stack(parts)
+
+
+def _optimizer(clip: Clip, settings: params.Teacher) -> torch.optim.Optimizer:
+    """AdamW as CLIP's: decay on matrices only, not on gains, biases and the logit scale."""
+    weights = list(clip.model.parameters())
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, settings.lr, betas=BETAS, eps=EPS, fused=True)
+
+
+def _check(images: np.ndarray | Tensor, captions: Sequence[Sequence[str]], settings: params.Teacher) -> None:
+    if images.ndim != 5 or images.shape[-1] != 3 or str(images.dtype).removeprefix("torch.") != "uint8":
+        raise ValueError(f"images: got {images.dtype} {tuple(images.shape)}; allowed: uint8 (N, V, H, W, 3)")
+    if len(captions) != len(images):
+        raise ValueError(f"captions: got {len(captions)} for {len(images)} models; allowed: one list a model")
+    if not all(captions):
+        missing = sum(not texts for texts in captions)
+        raise ValueError(f"captions: {missing} models have none; add rows for them to captions.csv")
+    if len(images) < settings.batch:
+        raise ValueError(f"teacher.batch: got {settings.batch}; allowed: at most the {len(images)} training models")
+
+
+def _report(step: int, steps: int, values: dict[str, float], on_step: Callable[..., None] | None) -> None:
+    if on_step is not None:
+        on_step(step, steps, values)
+    if step % LOG_EVERY == 0 or step == steps:
+        log.info("teacher step %d/%d loss %.3f lr %.2g", step, steps, values["loss"], values["lr"])

@@ -1,0 +1,90 @@
+"""LAMB against loops in double precision, schedules against torch's own."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from c2p.training.optim import Lamb, learning_rate, set_learning_rate
+
+
+def _plain_lamb(weight: list[float], grads: list[list[float]], lr: float, decay: float, clamp: float) -> list[float]:
+    mean, square = [0.0] * len(weight), [0.0] * len(weight)
+    for grad in grads:
+        mean = [0.9 * m + 0.1 * g for m, g in zip(mean, grad, strict=True)]
+        square = [0.999 * s + 0.001 * g * g for s, g in zip(square, grad, strict=True)]
+        update = [m / (math.sqrt(s) + 1e-6) + decay * w for m, s, w in zip(mean, square, weight, strict=True)]
+        weight_norm = math.sqrt(sum(w * w for w in weight))
+        update_norm = math.sqrt(sum(u * u for u in update))
+        trust = min(weight_norm / update_norm, clamp) if weight_norm > 0 and update_norm > 0 else 1.0
+        weight = [w - lr * trust * u for w, u in zip(weight, update, strict=True)]
+    return weight
+
+
+@pytest.mark.parametrize("start", ["ordinary", "large", "zero"])
+@pytest.mark.parametrize("decay", [0.0, 1e-4, 0.3])
+def test_lamb_is_the_plain_loop(start: str, decay: float) -> None:
+    generator = np.random.default_rng(3)
+    weight = generator.normal(size=6) * {"ordinary": 1.0, "large": 1e4, "zero": 0.0}[start]
+    grads = generator.normal(size=(7, 6)) * 1e-2
+    tensor = torch.tensor(weight.reshape(2, 3), requires_grad=True)
+    optimizer = Lamb([tensor], 6e-3, weight_decay=decay)
+    for grad in grads:
+        tensor.grad = torch.tensor(grad.reshape(2, 3))
+        optimizer.step()
+    expected = _plain_lamb(weight.tolist(), grads.tolist(), 6e-3, decay, 10.0)
+    np.testing.assert_allclose(tensor.detach().numpy().ravel(), expected, rtol=1e-12)
+
+
+def test_lamb_keeps_tensors_without_gradient_and_zero_updates() -> None:
+    idle, still = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    optimizer = Lamb([idle, still], 0.1, weight_decay=0.0)
+    still.grad = torch.zeros(3)
+    optimizer.step()
+    assert idle.tolist() == still.tolist() == [1, 1, 1]
+
+
+def test_lamb_state_survives_saving() -> None:
+    def run(weight: torch.Tensor, optimizer: Lamb, steps: range) -> None:
+        for step in steps:
+            weight.grad = torch.sin(weight.detach() * (step + 1))
+            optimizer.step()
+
+    whole = torch.linspace(-1, 1, 5, requires_grad=True)
+    run(whole, Lamb([whole], 0.01), range(6))
+    first = torch.linspace(-1, 1, 5, requires_grad=True)
+    optimizer = Lamb([first], 0.01)
+    run(first, optimizer, range(3))
+    second = first.detach().clone().requires_grad_()
+    resumed = Lamb([second], 0.5)
+    resumed.load_state_dict(optimizer.state_dict())
+    run(second, resumed, range(3, 6))
+    assert torch.equal(whole, second)
+
+
+@pytest.mark.parametrize(("cycle", "steps"), [(20, 20), (5, 23)])
+def test_cosine_is_torchs(cycle: int, steps: int) -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], 6e-3)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, cycle, eta_min=1e-5)
+    for step in range(steps):
+        ours = learning_rate(step, peak=6e-3, minimum=1e-5, cycle=cycle)
+        assert ours == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_warm_up_rises_to_the_peak_and_then_falls() -> None:
+    rates = [learning_rate(step, peak=1.0, cycle=10, warmup=4) for step in range(14)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(a > b for a, b in itertools.pairwise(rates[4:]))
+    assert rates[9] == pytest.approx(0.5)
+
+
+def test_rate_reaches_every_group() -> None:
+    weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+    optimizer = Lamb([{"params": [w]} for w in weights], 1.0)
+    set_learning_rate(optimizer, 0.125)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.125]
