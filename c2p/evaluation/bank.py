@@ -1,0 +1,209 @@
+"""The bank: features of benchmark sets under frozen encoders, planned first, then made piece by piece.
+
+Planning gives the files a feature set will lie in and remembers which of them are missing; `make` hands the missing
+ones out as jobs. A piece is named by all it depends on, so stages share pieces and a killed run keeps what it had.
+
+Legend: N object, V view, P point, C feature width, K class.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from c2p.data.benchmarks import Benchmark, read_benchmark
+from c2p.evaluation.drawings import Drawing
+from c2p.evaluation.features import (
+    digest_array,
+    digest_code,
+    digest_files,
+    digest_weights,
+    encode_views,
+    one_thread,
+    place,
+    write_array,
+)
+from c2p.geometry.views import view_set
+
+log = logging.getLogger(__name__)
+
+PIECE = 256
+"""Objects a piece: the unit of parallel work and of recovery."""
+IMAGES_PER_BATCH = 320
+
+Map = Callable[..., list[Any]]
+"""map_(function, jobs, names=labels) runs a function over picklable jobs and keeps their order."""
+
+
+def serial(function: Callable[[Any], Any], jobs: Sequence[Any], *, names: Sequence[str] | None = None) -> list[Any]:
+    """Run jobs one after the other in this process."""
+    return [function(job) for job in jobs]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A benchmark file as it was when it was opened."""
+
+    path: Path
+    sha256: str
+
+    def read(self) -> Benchmark:
+        """Its content; the last ones read are kept."""
+        return _read(self)
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """One piece of a feature set."""
+
+    label: str
+    encoder: Path
+    """Folder in open_clip's local-dir layout."""
+    weights: str
+    """Digest of its weights."""
+    source: "Source"
+    split: str
+    rows: tuple[int, ...]
+    """Objects of the split."""
+    drawing: Drawing
+    views: str
+    device: str
+    out: Path
+
+
+@dataclass(frozen=True)
+class TextJob:
+    """Prompts to encode."""
+
+    label: str
+    encoder: Path
+    weights: str
+    prompts: tuple[str, ...]
+    device: str
+    out: Path
+
+
+def open_source(path: Path) -> Source:
+    """Open a benchmark file.
+
+    Raises ValueError: it doesn't exist.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such benchmark set; make it with `dvc repro benchmarks`")
+    return Source(path, digest_files(path))
+
+
+def run_job(job: EncodeJob | TextJob) -> Path:
+    """Encode and write the piece."""
+    from c2p.models.clip import encode_images, encode_text
+
+    clip = _load(job.encoder, job.weights, job.device)
+    with one_thread():
+        if isinstance(job, TextJob):
+            return write_array(job.out, encode_text(clip, job.prompts).cpu().numpy())
+        views = view_set(job.views)
+        features = encode_views(
+            lambda images: encode_images(clip, images, standardise=job.drawing.standardise),
+            getattr(job.source.read(), job.split).points[list(job.rows)],
+            views.rotations,
+            lambda points, rotations: job.drawing.draw(points, rotations, clip.image_size),
+            max(1, IMAGES_PER_BATCH // len(views)),
+            device=job.device,
+        )
+    log.info("%s: %d objects, %d views", job.label, len(features), len(views))
+    return write_array(job.out, features)
+
+
+class Bank:
+    """Features under a folder of the cache."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        self.folder = folder
+        self.device = device
+        self._pending: dict[Path, EncodeJob | TextJob] = {}
+        self._digests: dict[Path, str] = {}
+        self._code = digest_code()
+
+    def weights(self, encoder: Path) -> str:
+        """Digest of an encoder's weights.
+
+        Raises ValueError: the folder isn't in open_clip's local-dir layout.
+        """
+        if encoder not in self._digests:
+            self._digests[encoder] = digest_weights(encoder)
+        return self._digests[encoder]
+
+    def features(
+        self,
+        encoder: Path,
+        source: Source,
+        split: Literal["train", "test"],
+        drawing: Drawing,
+        views: str,
+        *,
+        label: str,
+        rows: np.ndarray | None = None,
+    ) -> tuple[Path, ...]:
+        """Plan the features of a split, or of some of its rows; returns the files of their pieces, in order."""
+        points = getattr(source.read(), split).points
+        wanted = np.arange(len(points)) if rows is None else rows
+        pieces = []
+        for start in range(0, len(wanted), PIECE):
+            some = wanted[start : start + PIECE]
+            key = {
+                "points": digest_array(points[some]),
+                "encoder": self.weights(encoder),
+                "views": digest_array(view_set(views).rotations),
+                "code": self._code,
+                **drawing.key,
+            }
+            out = place(self.folder, key)
+            name = f"{label} {split} {start}" if start else f"{label} {split}"
+            where = (source, split, tuple(some.tolist()))
+            self._plan(EncodeJob(name, encoder, self.weights(encoder), *where, drawing, views, self.device, out))
+            pieces.append(out)
+        return tuple(pieces)
+
+    def text(self, encoder: Path, template: str, classes: Sequence[str]) -> Path:
+        """Plan the features (K, C) of the classes' prompts, of length one; returns their file."""
+        prompts = tuple(template.format(name) for name in classes)
+        out = place(self.folder, {"prompts": prompts, "encoder": self.weights(encoder), "code": self._code})
+        self._plan(TextJob(f"prompts {template}", encoder, self.weights(encoder), prompts, self.device, out))
+        return out
+
+    def make(self, map_: Map) -> None:
+        """Make the pieces that were planned and don't exist."""
+        jobs = list(self._pending.values())
+        if jobs:
+            map_(run_job, jobs, names=[job.label for job in jobs])
+        self._pending.clear()
+
+    def _plan(self, job: EncodeJob | TextJob) -> None:
+        if not job.out.exists():
+            self._pending.setdefault(job.out, job)
+
+
+def logit_scale(encoder: Path) -> float:
+    """CLIP's learnt factor on cosines, read from an encoder folder without building the model."""
+    with safe_open(encoder / "open_clip_model.safetensors", framework="pt") as weights:
+        return float(weights.get_tensor("logit_scale").exp())
+
+
+@lru_cache(maxsize=2)
+def _load(encoder: Path, weights: str, device: str) -> Any:
+    from c2p.models.clip import load_clip
+
+    clip = load_clip(encoder)
+    clip.model.to(torch.device(device))
+    return clip
+
+
+@lru_cache(maxsize=8)
+def _read(source: Source) -> Benchmark:
+    return read_benchmark(source.path)

@@ -1,0 +1,225 @@
+"""What the experiments share: frozen encoders, adapters trained on their features, scores and predictions.
+
+Legend: N object, V view, C feature width, K class.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from c2p import params
+from c2p.data.benchmarks import Benchmark
+from c2p.evaluation import adaptation
+from c2p.evaluation.adaptation import AdapterJob, Recipe, clip2point_recipe, few_shot_rows, pointclip_recipe
+from c2p.evaluation.bank import Bank, Map, Source, logit_scale
+from c2p.evaluation.drawings import (
+    POINTCLIP_FEWSHOT_DISTANCE,
+    POINTCLIP_ZEROSHOT_DISTANCE,
+    Clip2PointDrawing,
+    Drawing,
+    PointclipDrawing,
+)
+from c2p.evaluation.features import digest_array, digest_code, place
+from c2p.evaluation.methods import Method
+from c2p.evaluation.predictions import PredictionTable, predict
+from c2p.evaluation.scores import DIGITS, Scores, score, summarise
+
+log = logging.getLogger(__name__)
+
+POINTCLIP_ZEROSHOT_TEMPLATE = "point cloud depth map of a {}."
+POINTCLIP_FEWSHOT_TEMPLATE = "point cloud of a big {}."
+"""PointCLIP's published prompts."""
+ADAPTER_VIEWS = "ten"
+"""Views of every adapter (section 5.2)."""
+ADAPTER_CODE = ("c2p.models.adapters", "c2p.evaluation.adaptation")
+ENCODE_ALL_SHARE = 0.5
+"""Few-shot encodes the whole training split where its seeds take at least this share: other stages want it too."""
+REVISION_DIGITS = 12
+
+
+class Experiment:
+    """What the experiments share: parameters, encoders, the bank of features."""
+
+    def __init__(
+        self, settings: params.Params, *, clip_dir: Path, encoder_dir: Path, cache: Path, device: str, map_: Map
+    ) -> None:
+        self.settings = settings
+        self.clip_dir = clip_dir
+        self.encoder_dir = encoder_dir
+        self.cache = cache
+        self.bank = Bank(cache, device=device)
+        self.map_ = map_
+        self.predictions = PredictionTable()
+
+    def depth_encoder(self, position: int) -> Path:
+        """Folder of the depth encoder for the seed at a position: position modulo the number of encoders."""
+        seeds = self.settings.pretrain.seeds
+        return self.encoder_dir / f"seed-{seeds[position % len(seeds)]}"
+
+    def encoders(self, method: Method, position: int) -> tuple[Path, ...]:
+        """Folder of the encoder of each path."""
+        return tuple(self.clip_dir if path == "clip" else self.depth_encoder(position) for path in method.paths)
+
+    def drawing(self, method: Method) -> Drawing:
+        """How the method draws depth maps."""
+        if method.drawing == "clip2point":
+            return Clip2PointDrawing(self.settings.depth)
+        few = method.adapter != "none"
+        distance = POINTCLIP_FEWSHOT_DISTANCE if few else POINTCLIP_ZEROSHOT_DISTANCE
+        return PointclipDrawing(self.settings.pointclip.size, distance)
+
+    def template(self, method: Method) -> str:
+        """The method's prompt."""
+        if method.recipe == "clip2point":
+            return self.settings.zeroshot.template
+        return POINTCLIP_ZEROSHOT_TEMPLATE if method.adapter == "none" else POINTCLIP_FEWSHOT_TEMPLATE
+
+    def inputs(self, source: Source, encoders: Sequence[Path]) -> str:
+        """Digest of a benchmark file and the weights of encoders, short."""
+        digests = [source.sha256, *sorted({self.bank.weights(folder) for folder in encoders})]
+        return digest_array(np.array(digests))[:REVISION_DIGITS]
+
+    def record(
+        self, source: Source, dataset: str, method: str, logits: Mapping[int | None, np.ndarray], *, scale: float
+    ) -> dict[str, Any]:
+        """Score the logits (N, K) of every seed (None: nothing was drawn), keep the predictions, give the metrics."""
+        bench = source.read()
+        scores: dict[int | None, Scores] = {}
+        for seed, values in logits.items():
+            scores[seed] = score(values, bench.test.labels)
+            rows = predict(bench.test.keys, bench.test.labels, values, bench.classes, scale=scale)
+            self.predictions.add(rows, dataset=dataset, method=method, seed=seed)
+        summary = summarise(scores[None] if None in scores else {s: v for s, v in scores.items() if s is not None})
+        spread = f" ± {summary['std']:.2f}" if "std" in summary else ""
+        log.info("%s, %s: %.2f%s %%", dataset, method, summary["mean"], spread)
+        return summary
+
+    def finish(self, predictions: Path | None) -> None:
+        """Write the predictions where a path is given."""
+        if predictions is not None:
+            self.predictions.write(predictions)
+
+
+@dataclass(frozen=True)
+class AdaptedCell:
+    """An adapter under a name in the metrics."""
+
+    slug: str
+    method: Method
+    drawing: Drawing
+
+
+def adapt(
+    lab: Experiment,
+    source: Source,
+    dataset: str,
+    cells: Sequence[AdaptedCell],
+    *,
+    seeds: Sequence[int],
+    shots: int | None = None,
+    epochs: int | None = None,
+) -> dict[str, Any]:
+    """Train and evaluate every cell with every seed.
+
+    Args:
+        shots: training objects a class; None: all.
+        epochs: of CLIP2Point's adapters; None: as adapter.epochs says.
+    Returns:
+        Metrics by the cells' slugs.
+    """
+    bench = source.read()
+    drawn = {seed: _draw(bench, shots, seed) for seed in seeds}
+    union = np.unique(np.concatenate(list(drawn.values())))
+    encoded = np.arange(len(bench.train)) if len(union) >= ENCODE_ALL_SHARE * len(bench.train) else union
+    jobs = {
+        cell.slug: [
+            _plan(lab, source, cell, encoded, drawn[seed], seed=seed, position=position, epochs=epochs)
+            for position, seed in enumerate(seeds)
+        ]
+        for cell in cells
+    }
+    lab.bank.make(lab.map_)
+    todo = {
+        job.out: (job, f"{dataset} {slug} seed {job.seed}")
+        for slug, group in jobs.items()
+        for job in group
+        if not job.out.exists()
+    }
+    if todo:
+        lab.map_(adaptation.run_job, [job for job, _ in todo.values()], names=[name for _, name in todo.values()])
+    metrics: dict[str, Any] = {"set": describe(bench)}
+    for cell in cells:
+        group = jobs[cell.slug]
+        logits: dict[int | None, np.ndarray] = {job.seed: np.load(job.out, allow_pickle=False) for job in group}
+        scale = logit_scale(lab.clip_dir) / group[0].recipe.scale
+        used = {folder for position in range(len(seeds)) for folder in lab.encoders(cell.method, position)}
+        metrics[cell.slug] = lab.record(source, dataset, cell.slug, logits, scale=scale) | {
+            "inputs": lab.inputs(source, [lab.clip_dir, *used])
+        }
+    return metrics
+
+
+def describe(bench: Benchmark) -> dict[str, Any]:
+    """Sizes of a benchmark set and the accuracy of guessing, percent."""
+    classes = len(bench.classes)
+    return {
+        "classes": classes,
+        "train": len(bench.train),
+        "test": len(bench.test),
+        "chance": round(100 / classes, DIGITS),
+    }
+
+
+def _draw(bench: Benchmark, shots: int | None, seed: int) -> np.ndarray:
+    if shots is None:
+        return adaptation.all_rows(bench.train.keys, seed=seed)
+    return few_shot_rows(bench.train.keys, bench.train.labels, shots=shots, seed=seed)
+
+
+def _plan(
+    lab: Experiment,
+    source: Source,
+    cell: AdaptedCell,
+    encoded: np.ndarray,
+    drawn: np.ndarray,
+    *,
+    seed: int,
+    position: int,
+    epochs: int | None,
+) -> AdapterJob:
+    """Plan the features one adapter needs, and its training on the drawn rows among the encoded ones."""
+    assert cell.method.adapter != "none"
+    bench = source.read()
+
+    def pieces(split: Literal["train", "test"], rows: np.ndarray | None) -> tuple[tuple[Path, ...], ...]:
+        return tuple(
+            lab.bank.features(encoder, source, split, cell.drawing, ADAPTER_VIEWS, label=cell.slug, rows=rows)
+            for encoder in lab.encoders(cell.method, position)
+        )
+
+    train, test = pieces("train", encoded), pieces("test", None)
+    rows, labels = np.searchsorted(encoded, drawn), bench.train.labels[drawn]
+    text = lab.bank.text(lab.clip_dir, lab.template(cell.method), bench.classes)
+    recipe = _recipe(lab, cell.method, epochs)
+    key = {
+        "adapter": cell.method.adapter,
+        "train": [[piece.stem for piece in path] for path in train],
+        "test": [[piece.stem for piece in path] for path in test],
+        "rows": digest_array(rows),
+        "labels": digest_array(labels),
+        "text": text.stem,
+        "recipe": vars(recipe),
+        "seed": seed,
+        "code": digest_code(ADAPTER_CODE),
+    }
+    return AdapterJob(cell.method.adapter, train, test, rows, labels, text, recipe, seed, place(lab.cache, key))
+
+
+def _recipe(lab: Experiment, method: Method, epochs: int | None) -> Recipe:
+    if method.recipe == "pointclip":
+        return pointclip_recipe(lab.settings.pointclip, scale=logit_scale(lab.clip_dir))
+    return clip2point_recipe(lab.settings.adapter, epochs=epochs)

@@ -1,0 +1,92 @@
+"""What every classifier said of every test object, as one Parquet table a stage."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from c2p.data.files import write_atomic
+from c2p.evaluation.zeroshot import softmax
+
+TOP = 5
+"""Classes kept an object."""
+
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("key", pa.string()),
+        ("actual", pa.string()),
+        ("predicted", pa.string()),
+        ("top", pa.list_(pa.string())),
+        ("shares", pa.list_(pa.float32())),
+    ]
+)
+"""seed is null where nothing was drawn at random; top are the classes with the largest probabilities, shares those."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One object's row."""
+
+    key: str
+    actual: str
+    predicted: str
+    top: tuple[str, ...]
+    shares: tuple[float, ...]
+
+
+def predict(
+    keys: Sequence[str], labels: np.ndarray, logits: np.ndarray, classes: Sequence[str], *, scale: float
+) -> list[Prediction]:
+    """Turn logits (N, K) into rows; probabilities are softmax(scale * logits)."""
+    shares = softmax(scale * logits)
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]
+    return [
+        Prediction(
+            key,
+            classes[labels[row]],
+            classes[order[row, 0]],
+            tuple(classes[k] for k in order[row]),
+            tuple(float(np.float32(shares[row, k])) for k in order[row]),
+        )
+        for row, key in enumerate(keys)
+    ]
+
+
+class PredictionTable:
+    """Rows gathered over datasets, methods and seeds."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, object]] = []
+
+    def add(self, rows: Sequence[Prediction], *, dataset: str, method: str, seed: int | None) -> None:
+        """Append the predictions of one classifier."""
+        head = {"dataset": dataset, "method": method, "seed": seed}
+        self._rows += [head | vars(row) for row in rows]
+
+    def write(self, path: Path) -> Path:
+        """Write the table; same rows, same bytes."""
+        table = pa.Table.from_pylist(self._rows, schema=SCHEMA)
+        return write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def read_predictions(path: Path, *, dataset: str, method: str, seed: int | None = None) -> list[Prediction]:
+    """Predictions of one classifier; of the first seed in the table where none is named.
+
+    Raises ValueError: the table has none.
+    """
+    filters = [("dataset", "=", dataset), ("method", "=", method)]
+    rows = pq.read_table(path, filters=filters).to_pylist()
+    if seed is None and rows:
+        seed = rows[0]["seed"]
+    rows = [row for row in rows if row["seed"] == seed]
+    if not rows:
+        raise ValueError(f"{path}: no predictions of {method} on {dataset}, seed {seed}")
+    return [
+        Prediction(row["key"], row["actual"], row["predicted"], tuple(row["top"]), tuple(row["shares"])) for row in rows
+    ]

@@ -1,0 +1,188 @@
+"""The experiments behind the tables: zero-shot, few-shot, fully supervised, ablations.
+
+Each gives plain nested metrics, dataset -> method -> {mean, std, class_mean, seeds, inputs}, in percent; `inputs` is a
+digest of the benchmark file and the weights behind the numbers. dataset -> `set` describes the benchmark set itself.
+
+Legend: N object, V view, C feature width, K class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2p import params
+from c2p.evaluation import methods
+from c2p.evaluation.bank import Map, Source, logit_scale, open_source, serial
+from c2p.evaluation.drawings import Clip2PointDrawing
+from c2p.evaluation.experiment import AdaptedCell, Experiment, adapt, describe
+from c2p.evaluation.features import read_features
+from c2p.evaluation.zeroshot import zeroshot_logits
+
+Metrics = dict[str, dict[str, Any]]
+
+VALIDATION = "validation"
+"""Name of the benchmark file that holds the pre-training collection's validation split."""
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """The frozen CLIP's features of RGB views of the validation models."""
+
+    keys: Sequence[str]
+    values: np.ndarray
+    """(N, V, C) float, not normalised."""
+
+
+def run_zeroshot(
+    settings: params.Params,
+    *,
+    clip_dir: Path,
+    encoder_dir: Path,
+    benchmarks: Sequence[Path],
+    cache: Path,
+    image_features: ImageFeatures | None = None,
+    predictions: Path | None = None,
+    device: str = "cpu",
+    map_: Map = serial,
+) -> Metrics:
+    """Table 1: zero-shot classification of every benchmark file.
+
+    The file `validation.parquet` is seen from all the views that were rendered and, where image_features are given,
+    RGB views are classified beside its depth maps (section 5.1).
+
+    Raises ValueError: a missing file or folder, or image features of other models than the validation split.
+    """
+    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    seeds = settings.pretrain.seeds
+    plans = []
+    for path in benchmarks:
+        source, dataset = open_source(path), path.stem
+        views = settings.render.views if dataset == VALIDATION else settings.zeroshot.views
+        classes = source.read().classes
+        for method in methods.ZEROSHOT:
+            text = lab.bank.text(clip_dir, lab.template(method), classes)
+            pieces: dict[int | None, tuple[Path, ...]] = {}
+            for position, seed in enumerate(seeds if method.pretrained else [None]):
+                label = f"{dataset} {method.slug}" + ("" if seed is None else f" seed {seed}")
+                encoder = lab.encoders(method, position)[0]
+                pieces[seed] = lab.bank.features(encoder, source, "test", lab.drawing(method), views, label=label)
+            plans.append((source, dataset, method, text, pieces))
+    lab.bank.make(map_)
+    metrics: Metrics = {path.stem: {"set": describe(open_source(path).read())} for path in benchmarks}
+    scale = logit_scale(clip_dir)
+    for source, dataset, method, text, pieces in plans:
+        prompts = np.load(text, allow_pickle=False)
+        logits = {seed: zeroshot_logits(read_features(files), prompts) for seed, files in pieces.items()}
+        encoders = {folder for position in range(len(seeds)) for folder in lab.encoders(method, position)}
+        metrics[dataset][method.slug] = lab.record(source, dataset, method.slug, logits, scale=scale) | {
+            "inputs": lab.inputs(source, [clip_dir, *encoders])
+        }
+        if dataset == VALIDATION and method.slug == "clip2point" and image_features is not None:
+            rgb = zeroshot_logits(_aligned(image_features, source.read().test.keys), prompts)
+            slug = methods.RGB_VIEWS.slug
+            metrics[dataset][slug] = lab.record(source, dataset, slug, {None: rgb}, scale=scale) | {
+                "inputs": lab.inputs(source, [clip_dir])
+            }
+    lab.finish(predictions)
+    return metrics
+
+
+def run_fewshot(
+    settings: params.Params,
+    *,
+    clip_dir: Path,
+    encoder_dir: Path,
+    benchmarks: Sequence[Path],
+    cache: Path,
+    predictions: Path | None = None,
+    device: str = "cpu",
+    map_: Map = serial,
+) -> Metrics:
+    """Table 2: k-shot classification of fewshot.dataset."""
+    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    section = settings.fewshot
+    source = _find(benchmarks, section.dataset)
+    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.ADAPTED]
+    adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots)
+    lab.finish(predictions)
+    return {section.dataset: adapted}
+
+
+def run_fullshot(
+    settings: params.Params,
+    *,
+    clip_dir: Path,
+    encoder_dir: Path,
+    benchmarks: Sequence[Path],
+    cache: Path,
+    predictions: Path | None = None,
+    device: str = "cpu",
+    map_: Map = serial,
+) -> Metrics:
+    """Table 3: classification of fullshot.dataset with all its training objects."""
+    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    section = settings.fullshot
+    source = _find(benchmarks, section.dataset)
+    wanted = [methods.find(methods.ADAPTED, slug) for slug in ("pointclip", "clip2point")]
+    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in wanted]
+    adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, epochs=section.epochs)
+    lab.finish(predictions)
+    return {section.dataset: adapted}
+
+
+def run_ablations(
+    settings: params.Params,
+    *,
+    clip_dir: Path,
+    encoder_dir: Path,
+    benchmarks: Sequence[Path],
+    cache: Path,
+    predictions: Path | None = None,
+    device: str = "cpu",
+    map_: Map = serial,
+) -> Metrics:
+    """Tables 4 and 5: adapters and paths, and depth renderings, on fewshot.dataset."""
+    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    section = settings.fewshot
+    source, dataset = _find(benchmarks, section.dataset), section.dataset
+    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.COMPONENTS]
+    zeroshot: dict[str, tuple[Path, ...]] = {}
+    for aggregation in methods.AGGREGATIONS:
+        for dilation in settings.ablations.dilations:
+            drawing = Clip2PointDrawing(
+                replace(settings.depth, footprint="window", dilation=dilation, aggregation=aggregation)
+            )
+            slug = methods.rendering_slug("fewshot", aggregation, dilation)
+            cells.append(AdaptedCell(slug, methods.RENDERING_FEWSHOT, drawing))
+            slug = methods.rendering_slug("zeroshot", aggregation, dilation)
+            views = settings.zeroshot.views
+            zeroshot[slug] = lab.bank.features(clip_dir, source, "test", drawing, views, label=f"{dataset} {slug}")
+    text = lab.bank.text(clip_dir, settings.zeroshot.template, source.read().classes)
+    metrics: Metrics = {dataset: adapt(lab, source, dataset, cells, seeds=section.seeds, shots=section.shots)}
+    for slug, pieces in zeroshot.items():
+        logits = zeroshot_logits(read_features(pieces), np.load(text, allow_pickle=False))
+        summary = lab.record(source, dataset, slug, {None: logits}, scale=logit_scale(clip_dir))
+        metrics[dataset][slug] = summary | {"inputs": lab.inputs(source, [clip_dir])}
+    lab.finish(predictions)
+    return metrics
+
+
+def _find(benchmarks: Sequence[Path], dataset: str) -> Source:
+    for path in benchmarks:
+        if path.stem == dataset:
+            return open_source(path)
+    raise ValueError(f"{dataset}: not among the benchmark files ({', '.join(p.stem for p in benchmarks)})")
+
+
+def _aligned(features: ImageFeatures, keys: Sequence[str]) -> np.ndarray:
+    """Image features (N, V, C) in the order of keys."""
+    places = {key: place for place, key in enumerate(features.keys)}
+    missing = [key for key in keys if key not in places]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} validation models without image features, the first {missing[0]}; make both again"
+        )
+    return features.values[[places[key] for key in keys]].astype(np.float32)
