@@ -56,7 +56,7 @@ class ViewSet:
     names: tuple[str, ...]
     """(V,) what each view shows; left and right are the viewer's of the front view."""
     rotations: np.ndarray
-    """(V, 3, 3) float64, read-only: X_view = X_world @ R + (0, 0, distance)."""
+    """(V, 3, 3) float64: X_view = X_world @ R + (0, 0, distance)."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,5 +71,4 @@ def view_set(name: Literal["ten", "six", "one"] | str) -> ViewSet:
         raise ValueError(f"view set {name!r}; allowed: {', '.join(_SETS)}")
     rows = _SETS[name]
     rotations = np.array([row[1:] for row in rows], dtype=np.float64).transpose(0, 2, 1).copy()
-    rotations.setflags(write=False)
     return ViewSet(name, tuple(row[0] for row in rows), rotations)
