@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from c2p.data.toy import devices, furniture, seating, vehicles, vessels
+from c2p.data.toy import aircraft, devices, furniture, household, seating, vehicles, vessels
 from c2p.data.toy.design import Design
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Design]] = {
-    "airplane": vehicles.airplane,
+    "airplane": aircraft.airplane,
     "ashcan": vessels.ashcan,
-    "bag": devices.bag,
+    "bag": household.bag,
     "bathtub": vessels.bathtub,
     "bed": furniture.bed,
     "bench": seating.bench,
@@ -22,14 +22,14 @@ FAMILIES: dict[str, Callable[[np.random.Generator], Design]] = {
     "chair": seating.chair,
     "computer keyboard": devices.computer_keyboard,
     "display": devices.display,
-    "guitar": devices.guitar,
+    "guitar": household.guitar,
     "jar": vessels.jar,
-    "lamp": devices.lamp,
+    "lamp": household.lamp,
     "laptop": devices.laptop,
     "mug": vessels.mug,
     "pillow": seating.pillow,
     "pot": vessels.pot,
-    "rocket": vehicles.rocket,
+    "rocket": aircraft.rocket,
     "skateboard": vehicles.skateboard,
     "sofa": seating.sofa,
     "table": furniture.table,

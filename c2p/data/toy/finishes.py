@@ -39,6 +39,10 @@ _SUBSTANCE_COLOURS: dict[str, tuple[str, ...]] = {
 SUBSTANCES: tuple[str, ...] = tuple(_SUBSTANCE_COLOURS)
 
 
+_PATTERN_TILE = (0.12, 0.3)
+_PLAIN_TILE = (0.2, 0.3)
+
+
 @dataclass(frozen=True)
 class ToyMaterial:
     """A material as an MTL file describes it."""
@@ -62,7 +66,7 @@ class Finish:
     """`striped`, `checked`, `spotted` or empty."""
     material: ToyMaterial
     tile: float
-    """Length the texture covers before it repeats."""
+    """Share of the shape's diagonal that the texture covers before it repeats."""
 
     @property
     def look(self) -> str:
@@ -89,10 +93,10 @@ def finish(
     if substance in ("plastic", "fabric", "ceramic") and rng.random() < patterned:
         pattern = pick(rng, ("striped", "checked", "spotted"))
     texture = _texture(rng, base, substance, pattern)
-    diffuse = (1.0, 1.0, 1.0) if texture is not None else tuple(float(round(c, 4)) for c in base)
+    red, green, blue = (1.0, 1.0, 1.0) if texture is not None else np.round(base, 4).tolist()
     name = f"{pattern or 'plain'}_{colour}_{substance}"
-    tile = float(rng.uniform(0.25, 0.5))
-    return Finish(colour, substance, pattern, ToyMaterial(name, diffuse, texture), tile)
+    tile = float(rng.uniform(*(_PATTERN_TILE if pattern else _PLAIN_TILE)))
+    return Finish(colour, substance, pattern, ToyMaterial(name, (red, green, blue), texture), tile)
 
 
 def _texture(rng: np.random.Generator, base: np.ndarray, substance: str, pattern: str) -> np.ndarray | None:
@@ -101,7 +105,7 @@ def _texture(rng: np.random.Generator, base: np.ndarray, substance: str, pattern
     if substance == "wooden":
         return _to_bytes(base * _grain(rng)[..., None])
     if substance == "fabric":
-        return _to_bytes(base * (1 + 0.10 * rng.standard_normal((16, 16, 1))))
+        return _to_bytes(base * (1 + 0.07 * rng.standard_normal((32, 32, 1))))
     if substance == "stone":
         return _to_bytes(base * (1 + 0.10 * _cloud(rng, 32)[..., None]))
     return None

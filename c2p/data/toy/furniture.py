@@ -1,5 +1,7 @@
 """Families of case furniture: table, bed, cabinet, bookshelf. Lengths are about metres; the front looks to +z."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from c2p.data.toy.design import Design, Part, counted
@@ -85,40 +87,40 @@ def bed(rng: np.random.Generator) -> Design:
     frame = finish(rng, ("wooden", "wooden", "metal"), patterned=0.0)
     blanket = finish(rng, "fabric", patterned=0.5)
     linen = finish(rng, "fabric", colour=pick(rng, ("white", "beige", "grey")), patterned=0.0)
-    levels = (base, base + rng.uniform(0.85, 1.0)) if kind == "bunk" else (base,)
+    levels = [base, base + rng.uniform(0.85, 1.0)] if kind == "bunk" else [base]
     parts: list[Part] = []
     for level in levels:
         parts += _mattress(rng, frame, blanket, linen, width, length, level)
     pillows = 1 if width < 1.1 else 2
     features = [counted(pillows, "pillow"), f"{blanket.look} blanket"]
     head = levels[-1] + rng.uniform(0.35, 0.75)
-    foot = levels[-1] + (0.3 if kind == "bunk" else rng.uniform(0.0, 0.35))
-    if kind in ("four-poster", "bunk"):
-        tall = rng.uniform(1.7, 2.0) if kind == "four-poster" else levels[-1] + 0.45
-        for x in (-width / 2, width / 2):
-            for z in (-length / 2, length / 2):
-                parts.append((frame, box((0.07, tall, 0.07), (x, tall / 2, z))))
-        features.append("four posts")
-    if kind == "four-poster":
-        for x in (-width / 2, width / 2):
-            parts.append((frame, box((0.05, 0.05, length), (x, tall, 0))))
-        for z in (-length / 2, length / 2):
-            parts.append((frame, box((width, 0.05, 0.05), (0, tall, z))))
-        features.append("a canopy")
+    foot = base + rng.uniform(0.0, 0.35)
     if kind == "bunk":
-        for y in np.linspace(levels[0] + 0.1, levels[1], 5):
-            parts.append((frame, box((0.3, 0.04, 0.04), (width * 0.25, y, length / 2 + 0.06))))
-        for x in (width * 0.25 - 0.15, width * 0.25 + 0.15):
-            parts.append((frame, box((0.04, levels[1] + 0.3, 0.04), (x, (levels[1] + 0.3) / 2, length / 2 + 0.06))))
-        features.append("a ladder")
-    else:
-        parts += _headboard(rng, frame, width, length, head)
-        parts.append((frame, box((width, foot - 0.05, 0.05), (0, (foot + 0.05) / 2, length / 2))))
-        for x in (-width / 2 + 0.05, width / 2 - 0.05):
-            for z in (-length / 2 + 0.05, length / 2 - 0.05):
-                parts.append((frame, box((0.07, base, 0.07), (x, base / 2, z))))
-        features.append("a headboard")
-    return Design(tuple(parts), frame, kind, tuple(features))
+        parts += _posts(frame, width, length, levels[-1] + 0.45)
+        parts += _ladder(frame, width * 0.25, length / 2 + 0.06, levels)
+        return Design(tuple(parts), frame, kind, (*features, "four posts", "a ladder"))
+    parts += _headboard(rng, frame, width, length, head)
+    parts.append((frame, box((width, foot - 0.05, 0.05), (0, (foot + 0.05) / 2, length / 2))))
+    if kind == "four-poster":
+        tall = rng.uniform(1.7, 2.0)
+        parts += _posts(frame, width, length, tall)
+        parts += [(frame, box((0.05, 0.05, length), (x, tall, 0))) for x in (-width / 2, width / 2)]
+        parts += [(frame, box((width, 0.05, 0.05), (0, tall, z))) for z in (-length / 2, length / 2)]
+        return Design(tuple(parts), frame, kind, (*features, "four posts", "a canopy"))
+    parts += _posts(frame, width - 0.1, length - 0.1, base)
+    return Design(tuple(parts), frame, kind, (*features, "a headboard"))
+
+
+def _posts(frame: Finish, width: float, length: float, tall: float) -> list[Part]:
+    corners = [(sx * width / 2, sz * length / 2) for sx in (-1, 1) for sz in (-1, 1)]
+    return [(frame, box((0.07, tall, 0.07), (x, tall / 2, z))) for x, z in corners]
+
+
+def _ladder(frame: Finish, x: float, z: float, levels: list[float]) -> list[Part]:
+    tall = levels[1] + 0.3
+    rungs = np.linspace(levels[0] + 0.1, levels[1], 5)
+    parts: list[Part] = [(frame, box((0.3, 0.04, 0.04), (x, y, z))) for y in rungs]
+    return parts + [(frame, box((0.04, tall, 0.04), (x + side * 0.15, tall / 2, z))) for side in (-1, 1)]
 
 
 def _headboard(rng: np.random.Generator, frame: Finish, width: float, length: float, head: float) -> list[Part]:
@@ -231,7 +233,7 @@ def bookshelf(rng: np.random.Generator) -> Design:
         fill = rng.uniform(0.4, 0.95)
         cell = (width - thick) / columns
         for column in range(columns):
-            for level, above in zip(levels[:-1], levels[1:], strict=True):
+            for level, above in pairwise(levels):
                 if rng.random() < fill:
                     start = -width / 2 + thick + column * cell
                     parts += _books(rng, covers, start, cell - thick, level + thick / 2, above - level - thick, depth)

@@ -17,7 +17,7 @@ from c2p.data.toy.shape import ToyShape, make_shape
 from c2p.data.vocabulary import SCANOBJECTNN
 
 _POINTS = 2048
-_DENSE = 16384
+_DENSE = 8192
 _NOISE = 0.006
 _COPIES = 2
 _KEPT_SHARE = 0.5
@@ -108,7 +108,13 @@ def _sheet(rng: np.random.Generator, y: float, x: float, z: float) -> np.ndarray
 def _cropped(background: np.ndarray, scan: np.ndarray, margin: float = 0.08) -> np.ndarray:
     """Return the surroundings inside the object's own box, widened by `margin`."""
     low, high = scan.min(0) - margin, scan.max(0) + margin
-    return background[((background >= low) & (background <= high)).all(1)]
+    return background[_inside(background, low, high)]
+
+
+def _inside(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Tell which points (P, 3) lie in a box."""
+    x, y, z = ((points[:, k] >= low[k]) & (points[:, k] <= high[k]) for k in range(3))
+    return x & y & z
 
 
 def _perturbed(rng: np.random.Generator, scan: np.ndarray, background: np.ndarray) -> np.ndarray:
@@ -121,7 +127,7 @@ def _perturbed(rng: np.random.Generator, scan: np.ndarray, background: np.ndarra
         rotation = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
         half = size * rng.uniform(*_SCALES) / 2 + 0.02
         moved = (scene - centre - size * rng.uniform(-0.5, 0.5, 3)) @ rotation.T
-        inside = (np.abs(moved) <= half).all(1)
+        inside = _inside(moved, -half, half)
         if inside[: len(scan)].mean() >= _KEPT_SHARE:
             return _drawn(rng, moved[inside])
 

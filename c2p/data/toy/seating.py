@@ -4,7 +4,21 @@ import numpy as np
 
 from c2p.data.toy.design import Design, Part, counted
 from c2p.data.toy.finishes import Finish, finish, pick
-from c2p.data.toy.solids import Solid, X, Z, box, cushion, cylinder, lathe, loft, moved, rounded_rectangle, tube, turned
+from c2p.data.toy.solids import (
+    Solid,
+    X,
+    Z,
+    box,
+    cushion,
+    cylinder,
+    draped,
+    lathe,
+    loft,
+    moved,
+    rounded_rectangle,
+    tube,
+    turned,
+)
 
 
 def chair(rng: np.random.Generator) -> Design:
@@ -270,4 +284,4 @@ def _stuffed(width: float, height: float, thick: float, *, corners: float) -> So
     rings[..., 0] = shrink[:, None] * outline[:, 0] * width
     rings[..., 1] = shrink[:, None] * outline[:, 1] * height
     rings[..., 2] = bulge[:, None]
-    return loft(rings)
+    return draped(loft(rings))

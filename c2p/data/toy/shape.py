@@ -47,11 +47,12 @@ def _assemble(design: Design, captions: tuple[str, ...]) -> ToyShape:
     offsets = np.cumsum([0, *(len(solid.vertices) for solid in solids[:-1])])
     vertices = np.concatenate([solid.vertices for solid in solids])
     low, high = vertices.min(0), vertices.max(0)
+    diagonal = np.linalg.norm(high - low)
     return ToyShape(
-        vertices=((vertices - (low + high) / 2) / np.linalg.norm(high - low)).astype(np.float32),
+        vertices=((vertices - (low + high) / 2) / diagonal).astype(np.float32),
         faces=np.concatenate([solid.faces + offset for solid, offset in zip(solids, offsets, strict=True)]),
         face_material=np.repeat([order[id(finish)] for finish, _ in design.parts], [len(s.faces) for s in solids]),
-        uv=np.concatenate([solid.uv / finish.tile for finish, solid in design.parts]).astype(np.float32),
+        uv=np.concatenate([solid.uv / (finish.tile * diagonal) for finish, solid in design.parts]).astype(np.float32),
         materials=tuple(finish.material for finish in finishes),
         captions=captions,
     )

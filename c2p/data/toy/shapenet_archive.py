@@ -37,14 +37,15 @@ def write_shapenet(folder: Path, *, seed: int, train: int, validation: int) -> N
                 key = f"{synset}-{model}"
                 keys[split].append(key)
                 captions += [(key, caption) for caption in shape.captions]
-                members += [(f"{synset}/{model}/{name}", data) for name, data in model_files(shape)]
+                members += [(f"{synset}/{model}/{path}", data) for path, data in model_files(shape)]
         write_zip(folder / f"{synset}.zip", members)
     for split in _SPLITS:
         write_text(folder / f"{split}.txt", "".join(f"{key}\n" for key in sorted(keys[split])))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(("key", "caption"))
-    writer.writerows(sorted(captions, key=lambda row: row[0]))
+    captions.sort(key=lambda row: row[0])
+    writer.writerows(captions)
     write_text(folder / "captions.csv", table.getvalue())
 
 
@@ -66,8 +67,11 @@ def _textures(shape: ToyShape) -> dict[int, tuple[str, bytes]]:
             continue
         data = io.BytesIO()
         extension = _extension(material)
-        options = {"compress_level": 6} if extension == "png" else {"quality": 85}
-        Image.fromarray(material.texture).save(data, format={"png": "PNG", "jpg": "JPEG"}[extension], **options)
+        picture = Image.fromarray(material.texture)
+        if extension == "png":
+            picture.save(data, format="PNG", compress_level=6)
+        else:
+            picture.save(data, format="JPEG", quality=85)
         encoded[index] = (extension, data.getvalue())
     return encoded
 

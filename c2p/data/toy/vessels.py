@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from c2p.data.toy.design import Design, Part, counted
-from c2p.data.toy.finishes import finish, pick
+from c2p.data.toy.design import Design, Part
+from c2p.data.toy.finishes import Finish, finish, pick
 from c2p.data.toy.solids import (
+    Solid,
     X,
     box,
     cushion,
     cylinder,
     lathe,
     loft,
-    moved,
     rounded_rectangle,
     smooth,
     tube,
@@ -49,22 +49,13 @@ def bottle(rng: np.random.Generator) -> Design:
     neck = radius * rng.uniform(0.28, 0.42)
     if kind == "flask":
         radius, tall = radius * 1.4, tall * 0.8
-    shoulder = tall * {"wine": 0.6, "soda": 0.5, "square": 0.68, "flask": 0.45}[kind]
+    shoulder = tall * {"wine": 0.6, "soda": 0.62, "square": 0.72, "flask": 0.58}[kind]
     rise = tall * rng.uniform(0.1, 0.2)
-    waist = rng.uniform(0.78, 0.92) if kind == "soda" else 1.0
-    profile = np.array(
-        [(0, 0), (radius * 0.9, 0), (radius, 0.03), (radius * waist, shoulder * 0.5), (radius, shoulder)]
-        + [
-            (radius * 0.82, shoulder + rise * 0.45),
-            (neck, shoulder + rise),
-            (neck, tall * 0.95),
-            (neck * 1.15, tall),
-            (0, tall),
-        ]
-    )
-    solid = lathe(profile, segments=4 if kind == "square" else 24)
-    if kind == "square":
-        solid = turned(solid, 0, 1)
+    waist = rng.uniform(0.72, 0.88) if kind == "soda" else 1.0
+    profile = [(0, 0), (radius * 0.9, 0), (radius, 0.03), (radius * waist, shoulder * 0.5), (radius, shoulder)]
+    profile += [(radius * 0.82, shoulder + rise * 0.45), (neck, shoulder + rise), (neck, tall * 0.95)]
+    profile += [(neck * 1.15, tall), (0, tall)]
+    solid = lathe(profile, roundness=0.2 if kind == "square" else 1.0)
     cap = finish(rng, ("plastic", "metal", "wooden"), patterned=0.0)
     parts: list[Part] = [
         (body, solid),
@@ -128,7 +119,7 @@ def jar(rng: np.random.Generator) -> Design:
 
 
 def pot(rng: np.random.Generator) -> Design:
-    """Return a plant in a pot: broad leaves, long blades, a round bush or a cactus."""
+    """Return a plant in a round or a square pot: broad leaves, long blades, a round bush or a cactus."""
     clay = finish(rng, ("clay", "clay", "ceramic", "plastic"), patterned=0.2)
     soil = finish(rng, "clay", colour="brown", patterned=0.0)
     green = finish(rng, "plastic", colour="green", patterned=0.0)
@@ -137,17 +128,17 @@ def pot(rng: np.random.Generator) -> Design:
     rim = rng.uniform(0.05, 0.09)
     profile = [(0, 0), (foot, 0), (top * 0.95, tall - rim), (top * 1.08, tall - rim), (top * 1.08, tall)]
     round_pot = rng.random() < 0.75
-    segments, soil_level = 24 if round_pot else 4, tall - 0.05
+    roundness, soil_level = 1.0 if round_pot else 0.15, tall - 0.05
     parts: list[Part] = [
-        (clay, lathe([*profile, (top * 0.93, tall), (top * 0.88, soil_level), (0, soil_level)], segments=segments)),
-        (soil, lathe([(0, soil_level), (top * 0.9, soil_level + 0.005), (0, soil_level + 0.02)], segments=segments)),
+        (clay, lathe([*profile, (top * 0.93, tall), (top * 0.88, soil_level), (0, soil_level)], roundness=roundness)),
+        (soil, lathe([(0, soil_level), (top * 0.9, soil_level + 0.005), (0, soil_level + 0.02)], roundness=roundness)),
     ]
     kind = pick(rng, ("leafy", "grassy", "bushy", "cactus"))
     if kind == "bushy":
         parts.append((finish(rng, "wooden", colour="brown"), cylinder(0.025, 0.3, (0, tall + 0.1, 0), segments=8)))
         for _ in range(int(rng.integers(6, 11))):
-            centre = np.array([0, tall + rng.uniform(0.3, 0.4), 0]) + rng.uniform(-0.16, 0.16, 3)
-            parts.append((green, cushion(rng.uniform(0.2, 0.3, 3), centre, roundness=1.0, detail=10)))
+            centre = np.array([0, tall + 0.32, 0]) + rng.uniform(-0.14, 0.14, 3)
+            parts.append((green, cushion(rng.uniform(0.26, 0.4, 3), centre, roundness=1.0, detail=10)))
     elif kind == "cactus":
         stem = rng.uniform(0.4, 0.6)
         parts.append((green, cushion((0.2, stem * 1.2, 0.2), (0, tall + stem * 0.5, 0), roundness=0.7, detail=14)))
@@ -160,10 +151,10 @@ def pot(rng: np.random.Generator) -> Design:
     return Design(tuple(parts), clay, kind, ("green leaves", "a green plant", "a plant"))
 
 
-def _leaves(rng: np.random.Generator, level: float, *, broad: bool) -> list:
+def _leaves(rng: np.random.Generator, level: float, *, broad: bool) -> list[Solid]:
     count = int(rng.integers(9, 16)) if broad else int(rng.integers(14, 24))
     length = rng.uniform(0.45, 0.75)
-    leaves = []
+    leaves: list[Solid] = []
     for i in range(count):
         angle = 2.4 * i + rng.uniform(-0.2, 0.2)
         lean, reach = rng.uniform(0.25, 1.0), length * rng.uniform(0.7, 1.0)
@@ -239,68 +230,69 @@ def bathtub(rng: np.random.Generator) -> Design:
 
 def ashcan(rng: np.random.Generator) -> Design:
     """Return a waste bin: an open basket, a pedal bin with a lid, a swing-top bin or a wheeled one."""
-    body = finish(rng, ("metal", "plastic", "plastic"), patterned=0.1)
     kind = pick(rng, ("open", "pedal", "swing-top", "wheeled"))
-    dark = finish(rng, "plastic", colour="black", patterned=0.0)
+    body = finish(rng, ("metal", "plastic", "plastic"), patterned=0.1)
     radius, tall = rng.uniform(0.22, 0.3), rng.uniform(0.55, 0.8)
-    parts: list[Part] = []
-    features: list[str] = []
-    if kind == "open":
-        foot = radius * rng.uniform(0.65, 0.85)
-        profile = [
-            (0, 0),
-            (foot, 0),
-            (radius, tall),
-            (radius * 1.07, tall),
-            (radius * 1.07, tall - 0.03),
-            (radius * 1.07, tall),
-        ]
-        profile += [(radius - 0.025, tall), (foot - 0.02, 0.03), (0, 0.03)]
-        parts.append((body, lathe(profile, segments=28)))
-        features.append("no lid")
-    elif kind == "pedal":
-        lid = body if rng.random() < 0.5 else dark
-        parts.append((body, cylinder(radius, tall, (0, tall / 2, 0), segments=28)))
-        angle = np.linspace(0, np.pi / 2, 6)
-        dome = np.stack([radius * 1.04 * np.cos(angle), tall + 0.02 + radius * 0.45 * np.sin(angle)], -1)
-        parts.append((lid, lathe([(0, tall), (radius * 1.04, tall), *dome], segments=28)))
-        parts.append((dark, box((0.16, 0.03, 0.14), (0, 0.03, radius + 0.04))))
-        parts.append((dark, cylinder(radius * 1.04, 0.05, (0, 0.025, 0), segments=28)))
-        features += ["a round lid", "a pedal"]
-    elif kind == "swing-top":
-        width, depth = radius * 1.8, radius * 1.5
-        parts.append((body, box((width * 0.85, tall, depth * 0.85), (0, tall / 2, 0), top=1 / 0.85)))
-        top = finish(rng, "plastic", patterned=0.0)
-        parts.append((top, box((width * 1.04, 0.24, depth * 1.04), (0, tall + 0.12, 0), top=(0.9, 0.25))))
-        parts.append(
-            (
-                dark,
-                turned(
-                    moved(box((width * 0.6, 0.17, 0.02)), (0, tall + 0.12, depth * 0.36)),
-                    -59,
-                    X,
-                    about=(0, tall + 0.12, depth * 0.36),
-                ),
-            )
-        )
-        features.append("a swing lid")
-    else:
-        width, depth = radius * 2, radius * 2.1
-        lid = body if rng.random() < 0.5 else finish(rng, "plastic", patterned=0.0)
-        tall *= 1.25
-        parts.append((body, box((width * 0.8, tall - 0.05, depth * 0.75), (0, tall / 2 + 0.025, 0), top=(1.25, 1.3))))
-        parts.append((lid, turned(box((width * 1.08, 0.06, depth * 1.08), (0, tall + 0.03, 0), top=0.94), 5, X)))
-        for side in (-1, 1):
-            parts.append((dark, cylinder(0.09, 0.05, (side * width * 0.42, 0.09, -depth * 0.36), axis=X)))
-        parts.append((dark, cylinder(0.02, width * 0.8, (0, tall - 0.03, -depth * 0.56), axis=X, segments=8)))
-        features += [counted(2, "wheel"), f"{lid.colour} lid"]
-    if kind == "open" and rng.random() < 0.4:
-        for side in (-1, 1):
-            loop = [
-                (side * radius * 0.97, tall * 0.8, -0.08),
-                (side * (radius + 0.08), tall * 0.82, 0),
-                (side * radius * 0.97, tall * 0.8, 0.08),
-            ]
-            parts.append((body, tube(smooth(loop, 8), 0.018)))
-        features.append("two handles")
-    return Design(tuple(parts), body, kind, tuple(features))
+    make = {"open": _basket, "pedal": _pedal_bin, "swing-top": _swing_bin, "wheeled": _wheeled_bin}[kind]
+    parts, features = make(rng, body, radius, tall)
+    return Design(tuple(parts), body, kind, features)
+
+
+Drawn = tuple[list[Part], tuple[str, ...]]
+
+
+def _basket(rng: np.random.Generator, body: Finish, radius: float, tall: float) -> Drawn:
+    foot = radius * rng.uniform(0.65, 0.85)
+    lip = radius * 1.07
+    profile = [(0, 0), (foot, 0), (radius, tall), (lip, tall), (lip, tall - 0.03), (lip, tall)]
+    profile += [(radius - 0.025, tall), (foot - 0.02, 0.03), (0, 0.03)]
+    parts: list[Part] = [(body, lathe(profile, segments=28))]
+    if rng.random() < 0.6:
+        return parts, ("no lid",)
+    for side in (-1, 1):
+        near, far = side * radius * 0.97, side * (radius + 0.08)
+        loop = [(near, tall * 0.8, -0.08), (far, tall * 0.82, 0), (near, tall * 0.8, 0.08)]
+        parts.append((body, tube(smooth(loop, 8), 0.018)))
+    return parts, ("no lid", "two handles")
+
+
+def _pedal_bin(rng: np.random.Generator, body: Finish, radius: float, tall: float) -> Drawn:
+    dark = finish(rng, "plastic", colour="black", patterned=0.0)
+    lid = body if rng.random() < 0.5 else dark
+    angle = np.linspace(0, np.pi / 2, 6)
+    wide = radius * 1.04
+    dome = np.stack([wide * np.cos(angle), tall + 0.02 + radius * 0.45 * np.sin(angle)], -1)
+    parts: list[Part] = [
+        (body, cylinder(radius, tall, (0, tall / 2, 0), segments=28)),
+        (lid, lathe([(0, tall), (wide, tall), *dome], segments=28)),
+        (dark, box((0.16, 0.03, 0.14), (0, 0.03, radius + 0.04))),
+        (dark, cylinder(wide, 0.05, (0, 0.025, 0), segments=28)),
+    ]
+    return parts, ("a round lid", "a pedal")
+
+
+def _swing_bin(rng: np.random.Generator, body: Finish, radius: float, tall: float) -> Drawn:
+    dark = finish(rng, "plastic", colour="black", patterned=0.0)
+    top = finish(rng, "plastic", patterned=0.0)
+    width, depth = radius * 1.8, radius * 1.5
+    at = (0, tall + 0.12, depth * 0.36)
+    parts: list[Part] = [
+        (body, box((width * 0.85, tall, depth * 0.85), (0, tall / 2, 0), top=1 / 0.85)),
+        (top, box((width * 1.04, 0.24, depth * 1.04), (0, tall + 0.12, 0), top=(0.9, 0.25))),
+        (dark, turned(box((width * 0.6, 0.17, 0.02), at), -59, X, about=at)),
+    ]
+    return parts, (f"{top.colour} lid", "a swing lid")
+
+
+def _wheeled_bin(rng: np.random.Generator, body: Finish, radius: float, tall: float) -> Drawn:
+    dark = finish(rng, "plastic", colour="black", patterned=0.0)
+    lid = body if rng.random() < 0.5 else finish(rng, "plastic", patterned=0.0)
+    width, depth, tall = radius * 2, radius * 2.1, tall * 1.25
+    parts: list[Part] = [
+        (body, box((width * 0.8, tall - 0.05, depth * 0.75), (0, tall / 2 + 0.025, 0), top=(1.25, 1.3))),
+        (lid, turned(box((width * 1.08, 0.06, depth * 1.08), (0, tall + 0.03, 0), top=0.94), 5, X)),
+        (dark, cylinder(0.02, width * 0.8, (0, tall - 0.03, -depth * 0.56), axis=X, segments=8)),
+    ]
+    for side in (-1, 1):
+        parts.append((dark, cylinder(0.09, 0.05, (side * width * 0.42, 0.09, -depth * 0.36), axis=X)))
+    return parts, ("two wheels", f"{lid.colour} lid")
