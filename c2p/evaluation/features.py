@@ -43,7 +43,7 @@ def encode_views(
     """
     if len(points) == 0:
         raise ValueError("0 objects to encode; allowed: at least 1")
-    turns = torch.as_tensor(rotations, device=device, dtype=torch.float32)
+    turns = torch.tensor(rotations, device=device, dtype=torch.float32)
     pieces = []
     with torch.inference_mode():
         for start in range(0, len(points), batch):

@@ -133,7 +133,7 @@ def test_test_objects_have_no_influence_on_training() -> None:
 
 def test_pointclip_recipe_learns() -> None:
     (train, labels), (test, wanted) = problem(0), problem(1)
-    recipe = pointclip_recipe(params.Pointclip(epochs=30, size=64), scale=20.0)
+    recipe = pointclip_recipe(params.Pointclip(epochs=80, size=64), scale=20.0)
     logits = train_and_classify("inter", [train], labels, [test], TEXT, recipe, seed=0)
     assert (logits.argmax(1) == wanted).mean() >= 0.9
     assert abs(logits).max() <= 20.0 + 1e-4

@@ -1,0 +1,83 @@
+"""A benchmark set of three kinds of clouds, a small CLIP with random weights and two depth encoders."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from c2p import params
+from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
+from c2p.models.clip import create_clip, load_clip, save_clip
+from c2p.models.depth_encoder import DepthEncoder, save_depth_encoder
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CLASSES = ("box", "pole", "plate")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Everything the protocols need."""
+
+    settings: params.Params
+    clip: Path
+    encoders: Path
+    benchmarks: list[Path]
+    cache: Path
+
+
+def clouds(seed: int, each: int, prefix: str) -> PointSet:
+    """Boxes, poles and plates of slightly different proportions."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(3), each)
+    extents = np.array([[1.0, 1.0, 1.0], [0.1, 1.0, 0.1], [1.0, 0.1, 1.0]])[labels]
+    points = generator.uniform(-1, 1, size=(len(labels), 64, 3)) * extents[:, None]
+    points *= generator.uniform(0.9, 1.1, size=(len(labels), 1, 3))
+    points -= points.mean(1, keepdims=True)
+    points /= np.linalg.norm(points, axis=2).max(1)[:, None, None]
+    return PointSet(tuple(f"{prefix}-{n:03d}" for n in range(len(labels))), points.astype(np.float32), labels)
+
+
+@pytest.fixture(scope="session")
+def small_settings() -> params.Params:
+    """The committed parameters, made small."""
+    whole = (
+        params.load(REPOSITORY / "profiles" / "demo.yaml") if _profile() else params.load(REPOSITORY / "params.yaml")
+    )
+    return replace(
+        whole,
+        teacher=replace(whole.teacher, model="c2p-demo", pretrained=""),
+        depth=replace(whole.depth, size=32),
+        pretrain=replace(whole.pretrain, seeds=(0, 4)),
+        adapter=replace(whole.adapter, epochs=6, batch=4),
+        pointclip=params.Pointclip(epochs=3, size=32),
+        fewshot=params.Fewshot("modelnet40", 2, (0, 1, 2)),
+        fullshot=params.Fullshot("modelnet40", (0, 1), 5),
+        ablations=params.Ablations((1, 2)),
+    )
+
+
+@pytest.fixture(scope="session")
+def lab(small_settings: params.Params, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Files of a small project, shared and read only but for the cache."""
+    root = tmp_path_factory.mktemp("lab")
+    clip = create_clip(small_settings.teacher)
+    save_clip(clip, root / "clip")
+    clip = load_clip(root / "clip")
+    for seed in small_settings.pretrain.seeds:
+        encoder = DepthEncoder.from_clip(clip)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in encoder.parameters():
+                weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+        save_depth_encoder(encoder, clip, root / "encoders" / f"seed-{seed}", "card")
+    paths = []
+    for number, name in enumerate(("modelnet40", "validation")):
+        bench = Benchmark(name.title(), CLASSES, clouds(number, 3, "train"), clouds(10 + number, 4, "test"))
+        paths.append(write_benchmark(root / f"{name}.parquet", bench))
+    return Lab(small_settings, root / "clip", root / "encoders", paths, root / "cache")
+
+
+def _profile() -> bool:
+    return (REPOSITORY / "profiles" / "demo.yaml").is_file()
