@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from c2p.data.toy.solids import (
+    Solid,
     X,
     Y,
     Z,
-    Solid,
     box,
     circle,
     cushion,
