@@ -25,8 +25,10 @@ def setup_environment(*, ctx: HookContext) -> SetupResult:
     server loads Prefect inside its event loop, where hooks can't run.
     """
     sys.argv[1:] = complete_deployment(sys.argv[1:])
+    home = Path.cwd() / HOME
+    home.mkdir(parents=True, exist_ok=True)
     wanted = {
-        "PREFECT_HOME": str(Path.cwd() / HOME),
+        "PREFECT_HOME": str(home),
         "PREFECT_API_URL": running_url(Path.cwd()),
         "DO_NOT_TRACK": "1",
     }

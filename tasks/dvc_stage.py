@@ -24,6 +24,7 @@ from dvc.stage.run import _pull_missing_deps
 
 logger = logging.getLogger(__name__)
 logging.getLogger("dvc").propagate = False
+logging.getLogger("dvc").setLevel(logging.WARNING)
 
 Outcome = Literal["current", "restored", "ran"]
 """Nothing had changed, or the outputs came from DVC's cache, or the body ran."""
@@ -57,6 +58,10 @@ def reproduce(
     """
     outcomes: list[Outcome] = []
 
+    def run_commands(stage: Stage) -> None:
+        for command in [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd:
+            execute(command)
+
     @rwlocked(read=["deps"], write=["outs"])
     def run_stage(stage: Stage, dry: bool = False, force: bool = False, pull: bool = False, **_: Any) -> None:
         if not force:
@@ -68,8 +73,7 @@ def reproduce(
                 return
             except RunCacheNotFoundError:
                 stage.save_deps()
-        commands = [stage.cmd] if isinstance(stage.cmd, str) else stage.cmd
-        unlocked_repo(lambda _: [execute(command) for command in commands])(stage)
+        unlocked_repo(run_commands)(stage)
         outcomes.append("ran")
 
     def reproduce_stage(stage: Stage, **options: Any) -> Stage | None:

@@ -1,0 +1,40 @@
+# make demo | test | server | server-stop | lint | clean; each makes the environment first if need be.
+
+PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+BIN := .venv/bin
+INSTALLED := .venv/installed
+LINTERS := .venv/linters
+
+.PHONY: demo test server server-stop lint clean
+
+demo: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m flows.pretrain_pipeline
+	@echo; cat results/table1.md; echo; echo "All tables and pictures: results/report.html"
+
+test: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+server: $(INSTALLED)
+	@$(BIN)/python -m flows.server start
+
+server-stop: $(INSTALLED)
+	@$(BIN)/python -m flows.server stop
+
+lint: $(LINTERS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	find c2p tasks flows tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@
+
+$(LINTERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
