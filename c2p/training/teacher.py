@@ -142,7 +142,7 @@ def train_teacher(
                 clip.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
             mean += value / per_epoch
             _report(step + 1, steps, {"loss": value, "lr": rate}, on_step)
-        scale = float(clip.model.logit_scale.exp())
+        scale = clip.model.logit_scale.exp().item()
         history.append({"epoch": float(epoch + 1), "loss": mean, "lr": rate, "scale": scale})
     clip.model.eval().requires_grad_(False)
     return history
