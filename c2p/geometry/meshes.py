@@ -64,6 +64,8 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
             io.BytesIO(data), file_type=kind, resolver=_Resolver(read), process=False, **_OPTIONS.get(kind, {})
         )
         parts = list(_parts(scene))
+        if kind == "obj":
+            parts.reverse()  # trimesh gives an OBJ's runs of faces last to first
     except IndexError:
         raise MeshError("index out of range") from None
     except MemoryError:
