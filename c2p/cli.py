@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 DESCRIPTION = "From 3D meshes to a depth encoder that speaks CLIP's language."
-EPILOG = "The pipeline itself runs by `make demo`, `dvc repro` or the Prefect deployment `pretrain-pipeline`; see README.md."
+EPILOG = (
+    "The pipeline itself runs by `make demo`, `dvc repro` or the Prefect deployment `pretrain-pipeline`; see README.md."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

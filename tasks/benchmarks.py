@@ -13,7 +13,7 @@ from c2p.data.clouds import farthest_clouds, mesh_clouds
 from c2p.data.manifest import read_manifest, read_points
 from c2p.data.models import Model, fingerprint
 from c2p.data.scanobjectnn import VARIANTS, present_classes, read_split
-from c2p.data.sources import list_source, read_source, sha256
+from c2p.data.sources import list_source, read_source
 from c2p.data.splits import chunks
 from c2p.data.vocabulary import SCANOBJECTNN
 from c2p.params import Params, Render
@@ -91,7 +91,7 @@ def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> list[CloudJo
     jobs = []
     for start in range(0, len(clouds), CHUNK):
         scans = np.ascontiguousarray(clouds[start : start + CHUNK])
-        piece = key("scans", code, params.sample, hashlib.sha256(scans).hexdigest(), list(scans.shape))
+        piece = key("scans", code, params.sample, hashlib.sha256(scans.tobytes()).hexdigest(), list(scans.shape))
         path = store.get_or_make(piece, ".scans.npy", partial(_save, array=scans))
         jobs.append(CloudJob(piece, store, (), path, params.render, params.sample.points))
     return jobs

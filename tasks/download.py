@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from c2p.data import toy
 from c2p.data.catalogue import COLLECTIONS
@@ -48,7 +49,7 @@ def _make(name: str, raw: Path, settings: Download) -> Source:
     if name == "scanobjectnn":
         toy.write_scanobjectnn(raw / name, seed=seed, train=train, test=test)
         return Source(name, name, "y", True)
-    title = {"modelnet10": "ModelNet10", "modelnet40": "ModelNet40"}[name]
+    title: Literal["ModelNet10", "ModelNet40"] = "ModelNet10" if name == "modelnet10" else "ModelNet40"
     toy.write_modelnet(raw / name / f"{title}.zip", name=title, seed=seed, train=train, test=test)
     return Source(name, f"{name}/{title}.zip", "z", True)
 

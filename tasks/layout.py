@@ -65,6 +65,20 @@ class Layout:
         """Content-keyed store of finished pieces."""
         return self.root / ".c2p"
 
+    @property
+    def evaluation(self) -> Path:
+        """Features of benchmark objects, kept by content: stages share them."""
+        return self.store / "evaluation"
+
+    @property
+    def results(self) -> Path:
+        """Tables and report."""
+        return self.root / "results"
+
+    def predictions(self, stage: str) -> Path:
+        """What every classifier of a stage said of every test object."""
+        return self.root / "data/predictions" / f"{stage}.parquet"
+
     def metrics(self, stage: str) -> Path:
         """Metrics of a stage."""
         return self.root / "metrics" / f"{stage}.json"

@@ -15,9 +15,9 @@ from c2p.data.parts import render_part
 from c2p.data.sources import list_source
 from c2p.data.splits import chunks
 from c2p.params import Params, Render
+from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.closure import code_digest
 from tasks.store import Store, key, link_into
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
     if meshes:
         models = [m for m in models if m.split == "train"]
     code = code_digest("tasks.render")
-    jobs = []
+    jobs: list[PartJob] = []
     for _, group in groupby(models, key=lambda m: m.archive):
         for part in chunks(list(group), params.render.part_size):
             piece = key("render", code, params.render, [fingerprint(m) for m in part])

@@ -6,9 +6,9 @@ from pathlib import Path
 from c2p.data.clouds import sample_part
 from c2p.data.sources import sha256
 from c2p.params import Params
+from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.closure import code_digest
 from tasks.store import Store, key, link_into
 
 

@@ -15,11 +15,12 @@ from c2p.data.shards import SampleRef, index_tar, write_shard
 from c2p.data.sources import list_source, sha256
 from c2p.data.splits import chunks, hold_out, scatter
 from c2p.params import Depth, Params, Render
-from c2p.rendering import describe
+from c2p.rendering.scene import describe
+from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.closure import code_digest
-from tasks.store import Store, key, link_into
+from tasks.store import Store, link_into
+from tasks.store import key as piece_key
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         for number, keys in enumerate(chunks(order, params.shards.samples_per_shard)):
             samples = tuple(refs[key] for key in keys)
             inputs = [[s.key, digests[s.rgb], s.views, digests[s.points], s.meta] for s in samples]
-            piece = key("shards", code, params.depth, params.render, inputs)
+            piece = piece_key("shards", code, params.depth, params.render, inputs)
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
     map_(shard_job, jobs, names=[job.name.removesuffix(".tar") for job in jobs])
@@ -97,12 +98,14 @@ def _references(layout: Layout, rows: dict[str, dict[str, Any]], render: Render)
     refs = {}
     for tar in sorted(layout.rgb.glob("part-*.tar")):
         points = str(layout.points / f"{tar.stem}.parquet")
-        for key, members in index_tar(tar).items():
-            row = rows[key]
-            meta = {"key": key, "scene": scene} | {name: row[name] for name in ("label", "split", "source", "faces")}
+        for name, members in index_tar(tar).items():
+            row = rows[name]
+            meta = {"key": name, "scene": scene} | {
+                field: row[field] for field in ("label", "split", "source", "faces")
+            }
             meta["normalisation"] = {"centre": row["centre"], "scale": row["scale"]}
             views = tuple((offset, size) for _, offset, size in members)
-            refs[key] = SampleRef(key, str(tar), views, points, meta)
+            refs[name] = SampleRef(name, str(tar), views, points, meta)
     return refs
 
 

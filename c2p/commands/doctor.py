@@ -7,7 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "prefect", "dvc", "trimesh", "embreex", "pyarrow", "webdataset", "h5py")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "prefect",
+    "dvc",
+    "trimesh",
+    "embreex",
+    "pyarrow",
+    "webdataset",
+    "h5py",
+)
 
 
 def add_to(commands: Any) -> None:
@@ -23,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     if "torch" not in missing:
         _print_device()
     pytorch3d = importlib.util.find_spec("pytorch3d") is not None
-    print(f"renderer    embree{'' if 'embreex' not in missing else ' (missing)'}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
+    print(
+        f"renderer    embree{'' if 'embreex' not in missing else ' (missing)'}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}"
+    )
     root = Path.cwd()
     _print_params(root)
     for folder in ("data/raw", "data/shards", "models/clip", "models/depth_encoder", "results"):
@@ -48,7 +61,9 @@ def _print_device() -> None:
     import torch
 
     if torch.cuda.is_available():
-        print(f"device      {torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB)")
+        print(
+            f"device      {torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB)"
+        )
     else:
         print(f"device      CPU, {torch.get_num_threads()} threads")
 

@@ -15,7 +15,9 @@ def add_to(commands: Any) -> None:
     show.set_defaults(command=run_show)
     use = actions.add_parser("use", help="write params.yaml from a profile and say what changes")
     use.add_argument("name")
-    use.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. download.meshes=PATH; repeatable")
+    use.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. download.meshes=PATH; repeatable"
+    )
     use.set_defaults(command=run_use)
 
 

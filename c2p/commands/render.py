@@ -12,7 +12,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--up", choices=("y", "z"), default="y", help="up axis of the file (y)")
     parser.add_argument("--size", type=int, default=224, help="pixels (224)")
     parser.add_argument("--renderer", choices=("auto", "embree", "pytorch3d"), default="auto")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="camera, light and depth settings (params.yaml)")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), help="camera, light and depth settings (params.yaml)"
+    )
     parser.add_argument("--out", type=Path, default=Path("views.png"), help="picture to write (views.png)")
     parser.set_defaults(command=run)
 

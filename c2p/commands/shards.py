@@ -31,7 +31,9 @@ def run_verify(options: argparse.Namespace) -> int:
     for line in wrong:
         print(line)
     samples = sum(1 for row in manifest.rows if row["shard"])
-    print(f"{samples} samples in {len({r['shard'] for r in manifest.rows if r['shard']})} shards: {len(wrong)} problems")
+    print(
+        f"{samples} samples in {len({r['shard'] for r in manifest.rows if r['shard']})} shards: {len(wrong)} problems"
+    )
     return 1 if wrong else 0
 
 
@@ -45,7 +47,9 @@ def run_stats(options: argparse.Namespace) -> None:
     for name in manifest.classes:
         print(f"{name:<22}{counts[name, 'train']:>8}{counts[name, 'val']:>8}")
     size = sum((manifest.folder / s).stat().st_size for s in {r["shard"] for r in manifest.rows if r["shard"]})
-    print(f"{len(manifest.split('train'))} train, {len(manifest.split('val'))} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected")
+    print(
+        f"{len(manifest.split('train'))} train, {len(manifest.split('val'))} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected"
+    )
     for row in manifest.rejected:
         print(f"rejected {row['key']}: {row['reason']}")
 

@@ -72,7 +72,15 @@ class Archive:
             file_object = self._tar.extractfile(member)
             assert file_object is not None
             data = file_object.read()
-        except (zipfile.BadZipFile, zlib.error, tarfile.TarError, RuntimeError, EOFError, NotImplementedError, OSError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            tarfile.TarError,
+            RuntimeError,
+            EOFError,
+            NotImplementedError,
+            OSError,
+        ) as error:
             raise ArchiveError(f"{self.path}: member {name} can't be read ({error})") from None
         if len(data) != member.size:
             raise ArchiveError(f"{self.path}: member {name} is cut short")

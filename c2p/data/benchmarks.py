@@ -65,7 +65,7 @@ def read_benchmark(path: Path) -> Benchmark:
     splits = np.array(table["split"].to_pylist(), dtype=object)
     labels = table["label"].to_numpy().astype(np.int64)
     points = table["points"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1, 3)
-    if labels.size and not (0 <= labels.min() and labels.max() < len(classes)):
+    if labels.size and not (labels.min() >= 0 and labels.max() < len(classes)):
         raise ValueError(f"{path}: labels {labels.min()} to {labels.max()}; allowed: 0 to {len(classes) - 1}")
     if not np.isfinite(points).all():
         raise ValueError(f"{path}: points that are not finite; rebuild it with `dvc repro benchmarks -f`")

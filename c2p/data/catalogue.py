@@ -30,8 +30,18 @@ SHAPENET = (
         RemoteFile("shapenet", f"{synset}.zip", hub="ShapeNet/ShapeNetCore", terms=_SHAPENET_TERMS)
         for synset in SHAPENET_SYNSETS
     ),
-    RemoteFile("shapenet", "train.txt", (f"{_POINT_BERT}/train.txt",), sha256="dc3f73b9095ff1827633808330807e42d3d2d256fb03ace4ddb0baec69347153"),
-    RemoteFile("shapenet", "val.txt", (f"{_POINT_BERT}/test.txt",), sha256="dd18af90b8de5246b91c6bc457370434a19e7322d1627ea0916605ec511ba918"),
+    RemoteFile(
+        "shapenet",
+        "train.txt",
+        (f"{_POINT_BERT}/train.txt",),
+        sha256="dc3f73b9095ff1827633808330807e42d3d2d256fb03ace4ddb0baec69347153",
+    ),
+    RemoteFile(
+        "shapenet",
+        "val.txt",
+        (f"{_POINT_BERT}/test.txt",),
+        sha256="dd18af90b8de5246b91c6bc457370434a19e7322d1627ea0916605ec511ba918",
+    ),
 )
 MODELNET40 = (
     RemoteFile(
@@ -51,7 +61,9 @@ MODELNET10 = (
     ),
 )
 SCANOBJECTNN = tuple(
-    RemoteFile("scanobjectnn", name, terms="fill in the form at https://hkust-vgd.github.io/scanobjectnn for h5_files.zip")
+    RemoteFile(
+        "scanobjectnn", name, terms="fill in the form at https://hkust-vgd.github.io/scanobjectnn for h5_files.zip"
+    )
     for name in (
         f"{folder}/{split}_objectdataset{variant}.h5"
         for folder, variant in (("main_split_nobg", ""), ("main_split", ""), ("main_split", "_augmentedrot_scale75"))

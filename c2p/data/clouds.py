@@ -1,6 +1,7 @@
 """Clouds: farthest points of surface clouds and of benchmark objects."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,11 @@ def farthest_clouds(clouds: np.ndarray, count: int) -> np.ndarray:
 def sample_part(clouds: Path, count: int, out: Path) -> None:
     """Farthest points of every usable row of a part of clouds: columns key and points (count * 3 float32)."""
     table = pq.read_table(clouds, columns=["key", "points", "reason"])
-    usable = [(key, cloud) for key, cloud, reason in zip(*(table[c].to_numpy() for c in table.column_names), strict=True) if not reason]
+    usable = [
+        (key, cloud)
+        for key, cloud, reason in zip(*(table[c].to_numpy() for c in table.column_names), strict=True)
+        if not reason
+    ]
     sampled = [farthest_cloud(np.asarray(cloud).reshape(-1, 3), count).reshape(-1) for _, cloud in usable]
     schema = pa.schema([("key", pa.string()), ("points", pa.list_(pa.float32()))])
     rows = {"key": [key for key, _ in usable], "points": sampled}
@@ -53,7 +58,7 @@ def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.nda
             mesh = read_mesh(model, max_faces=settings.max_faces)
         except ValueError as error:
             raise type(error)(f"{model.archive}: {model.member}: {error}") from None
-        mesh = mesh.replace(vertices=normalise(rotate_up(mesh.vertices, model.up))[0])
+        mesh = replace(mesh, vertices=normalise(rotate_up(mesh.vertices, model.up))[0])
         surface = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
         clouds.append(farthest_cloud(surface, count))
     return np.stack(clouds)

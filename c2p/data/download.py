@@ -50,7 +50,9 @@ def _from_mirrors(file: RemoteFile, target: Path) -> None:
         except (requests.RequestException, OSError) as error:
             failures.append(f"{url}: {error}")
             logger.warning("%s failed: %s", url, error)
-    raise DownloadError(f"{file.name}: no mirror answered ({'; '.join(failures)}); try later or place the file at {target}")
+    raise DownloadError(
+        f"{file.name}: no mirror answered ({'; '.join(failures)}); try later or place the file at {target}"
+    )
 
 
 def download(url: str, target: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -101,4 +103,6 @@ def _from_hub(file: RemoteFile, target: Path) -> None:
         raise DownloadError(f"{file.name}: the hub refuses {file.hub} ({type(error).__name__}); {file.terms}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DownloadError(f"{file.name}: not fetched from {file.hub} ({reason}); try later or place it at {target}") from None
+        raise DownloadError(
+            f"{file.name}: not fetched from {file.hub} ({reason}); try later or place it at {target}"
+        ) from None

@@ -42,6 +42,7 @@ def read_features(folder: Path, manifest: Manifest, split: str) -> ImageFeatures
         raise ValueError(f"{missing[0]}: no such features; make them with `dvc repro features`")
     values = np.concatenate([np.load(path, allow_pickle=False) for path in paths])
     if len(values) != len(rows):
-        raise ValueError(f"{folder}: {len(values)} features for {len(rows)} samples; make them again: dvc repro -f features")
+        raise ValueError(
+            f"{folder}: {len(values)} features for {len(rows)} samples; make them again: dvc repro -f features"
+        )
     return ImageFeatures(tuple(row["key"] for row in rows), values)
-

@@ -124,7 +124,11 @@ def summary(manifest: Manifest) -> dict[str, Any]:
     usable = Counter(row["split"] for row in manifest.rows if row["shard"])
     share = len(manifest.rejected) / max(1, len(manifest.rows))
     counts = {f"{split}_samples": usable[split] for split in ("train", "val")}
-    return counts | {"classes": len(manifest.classes), "rejected": len(manifest.rejected), "reject_rate": round(share, 6)}
+    return counts | {
+        "classes": len(manifest.classes),
+        "rejected": len(manifest.rejected),
+        "reject_rate": round(share, 6),
+    }
 
 
 def _member(manifest: Manifest, row: dict[str, Any], name: str) -> bytes:

@@ -5,13 +5,15 @@ from collections import Counter
 from pathlib import Path
 
 from c2p.data.archive import open_archive
-from c2p.data.models import Model
+from c2p.data.models import Model, UpAxis
 
 EXTENSIONS = ("off", "obj", "glb", "ply", "stl")
 SPLITS = ("train", "test")
 
 
-def list_models(path: Path, *, up: str, classes: tuple[str, ...] | None = None) -> tuple[list[Model], tuple[str, ...]]:
+def list_models(
+    path: Path, *, up: UpAxis, classes: tuple[str, ...] | None = None
+) -> tuple[list[Model], tuple[str, ...]]:
     """Models of an archive and its class names, in the order of `classes` if given, else sorted.
 
     The last three parts of a member's name count: class, split, file. Underscores in folder names read as spaces.
@@ -29,11 +31,13 @@ def list_models(path: Path, *, up: str, classes: tuple[str, ...] | None = None) 
     for label in order:
         for split in SPLITS:
             if counts[label, split] == 0:
-                raise ValueError(f"{path}: class {label!r} has no {split} mesh; add one to {label}/{split}/ or remove the class")
+                raise ValueError(
+                    f"{path}: class {label!r} has no {split} mesh; add one to {label}/{split}/ or remove the class"
+                )
     return _unique(path, models), order
 
 
-def _model(path: Path, member: str, up: str) -> Model | None:
+def _model(path: Path, member: str, up: UpAxis) -> Model | None:
     parts = member.split("/")
     extension = member.rsplit(".", 1)[-1].lower()
     if len(parts) < 3 or parts[-2] not in SPLITS or extension not in EXTENSIONS:
@@ -46,5 +50,7 @@ def _model(path: Path, member: str, up: str) -> Model | None:
 def _unique(path: Path, models: list[Model]) -> list[Model]:
     doubled = [key for key, count in Counter(m.key for m in models).items() if count > 1]
     if doubled:
-        raise ValueError(f"{path}: two meshes share the key {doubled[0]}; rename one (names count without their extension)")
+        raise ValueError(
+            f"{path}: two meshes share the key {doubled[0]}; rename one (names count without their extension)"
+        )
     return sorted(models, key=lambda m: m.key)

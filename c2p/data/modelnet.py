@@ -18,5 +18,7 @@ def list_models(path: Path, *, name: str, complete: bool) -> tuple[list[Model], 
     models, present = meshfolder.list_models(path, up="z", classes=spoken)
     missing = [c for c in spoken if c not in present]
     if complete and missing:
-        raise ValueError(f"{path}: class {missing[0]!r} is missing; {name} has {len(official)} classes: fetch the archive again")
+        raise ValueError(
+            f"{path}: class {missing[0]!r} is missing; {name} has {len(official)} classes: fetch the archive again"
+        )
     return models, tuple(c for c, s in zip(official, spoken, strict=True) if s in present)

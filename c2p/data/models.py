@@ -3,9 +3,12 @@
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from c2p.data.archive import Archive, ArchiveError, open_archive
 from c2p.geometry.meshes import Mesh, load_mesh
+
+UpAxis = Literal["y", "z"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Model:
     """Name of the mesh inside the archive."""
     root: str
     """Folder inside the archive that materials and textures may come from."""
-    up: str
-    """Up axis of the file, y or z."""
+    up: UpAxis
+    """Up axis of the file."""
 
 
 def read_mesh(model: Model, *, max_faces: int) -> Mesh:

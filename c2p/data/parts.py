@@ -5,7 +5,7 @@ import io
 import logging
 import tarfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def render_model(model: Model, settings: Render, rotations: np.ndarray) -> Rende
         logger.warning("%s is left out: %s", model.key, error)
         return RenderedModel((), row | {"reason": str(error)})
     vertices, centre, scale = normalise(rotate_up(mesh.vertices, model.up))
-    mesh = mesh.replace(vertices=vertices)
+    mesh = replace(mesh, vertices=vertices)
     rendered = render_views(mesh, rotations, settings)
     row["points"] = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed)).reshape(-1)
     row |= {"faces": len(mesh.faces), "centre": [float(c) for c in centre], "scale": float(scale)}
@@ -85,7 +85,8 @@ def render_part(models: Sequence[Model], settings: Render, tar: Path, clouds: Pa
 def read_views(tar: Path) -> Iterator[tuple[str, list[bytes]]]:
     """Keys and encoded views of a part's models, in file order."""
     with tarfile.open(tar) as file:
-        key, views = "", []
+        key = ""
+        views: list[bytes] = []
         for member in file:
             name = member.name.split(".", 1)[0]
             if name != key and views:

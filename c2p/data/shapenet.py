@@ -30,7 +30,9 @@ def list_models(folder: Path) -> tuple[list[Model], tuple[str, ...]]:
             raise ValueError(f"{path}: not a ShapeNetCore synset; allowed: the {len(names)} of ShapeNetCore.v2")
         models += [m for m in _models_of(path, names[path.stem], splits) if not _is_broken(m.key)]
     if len(models) < len(splits):
-        logger.info("%d of %d listed models are used; the others are broken or not in the archives", len(models), len(splits))
+        logger.info(
+            "%d of %d listed models are used; the others are broken or not in the archives", len(models), len(splits)
+        )
     present = tuple(names[path.stem] for path in archives)
     for name in present:
         if not any(m.label == name and m.split == "train" for m in models):

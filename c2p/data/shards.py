@@ -72,7 +72,9 @@ def read_range(path: Path, offset: int, size: int) -> bytes:
         file.seek(offset)
         data = file.read(size)
     if len(data) != size:
-        raise ValueError(f"{path}: ends within a member; check it with `c2p shards verify`, rebuild with `dvc repro -f shards`")
+        raise ValueError(
+            f"{path}: ends within a member; check it with `c2p shards verify`, rebuild with `dvc repro -f shards`"
+        )
     return data
 
 
@@ -88,7 +90,7 @@ def _views(sample: SampleRef) -> list[bytes]:
 @lru_cache(maxsize=512)
 def _points(path: str) -> dict[str, np.ndarray]:
     table = pq.read_table(path)
-    clouds = (np.asarray(cloud, dtype=np.float32).reshape(-1, 3) for cloud in table["points"].to_numpy())
+    clouds = (np.array(cloud, dtype=np.float32).reshape(-1, 3) for cloud in table["points"].to_numpy())
     return dict(zip(table["key"].to_pylist(), clouds, strict=True))
 
 

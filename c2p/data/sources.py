@@ -7,7 +7,7 @@ from pathlib import Path
 
 from c2p.data import meshfolder, modelnet, shapenet
 from c2p.data.files import write_json
-from c2p.data.models import Model
+from c2p.data.models import Model, UpAxis
 
 FILE = "sources.json"
 
@@ -20,7 +20,7 @@ class Source:
     """shapenet, modelnet10, modelnet40, scanobjectnn or meshes."""
     path: str
     """Archive, or folder of archives, relative to the raw folder."""
-    up: str
+    up: UpAxis
     """Up axis of the files."""
     made: bool
     """Made by c2p: it may hold a part of the official classes."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from c2p.data.clouds import farthest_cloud
-from c2p.data.models import read_mesh_at
+from c2p.data.models import UpAxis, read_mesh_at
 from c2p.evaluation.zeroshot import softmax, zeroshot_logits
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.meshes import normalise, rotate_up
@@ -18,7 +18,7 @@ from c2p.models.clip import Clip, encode_images, encode_text
 from c2p.params import Params
 
 
-def load_cloud(path: str, params: Params, *, up: str) -> np.ndarray:
+def load_cloud(path: str, params: Params, *, up: UpAxis) -> np.ndarray:
     """Farthest points of a mesh (sampled from its surface) or of a .npy cloud (P, 3): (count, 3) float32, y up.
 
     Raises ValueError: no such file, an unusable mesh, an array of another shape, fewer points than are needed.

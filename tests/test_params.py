@@ -1,0 +1,109 @@
+"""Parameters: every profile is valid, and each kind of mistake is one line that names the key."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from c2p.params import ParameterError, Params, build, load
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def raw() -> dict:
+    return yaml.safe_load((ROOT / "profiles/demo.yaml").read_text())
+
+
+def test_the_committed_parameters_are_a_profile() -> None:
+    assert load(ROOT / "params.yaml") == load(ROOT / "profiles/demo.yaml")
+
+
+@pytest.mark.parametrize("name", ["demo", "paper", "code"])
+def test_profiles_are_valid(name: str) -> None:
+    assert load(ROOT / f"profiles/{name}.yaml").profile == name
+
+
+def test_meshes_needs_only_its_path() -> None:
+    values = yaml.safe_load((ROOT / "profiles/meshes.yaml").read_text())
+    with pytest.raises(ParameterError, match=r"download\.meshes.*--set"):
+        build(values)
+    values["download"]["meshes"] = "somewhere"
+    assert build(values).download.source == "meshes"
+
+
+def test_paper_presets_hold_the_papers_numbers() -> None:
+    paper, code = (load(ROOT / f"profiles/{name}.yaml") for name in ("paper", "code"))
+    for profile in (paper, code):
+        assert (profile.pretrain.epochs, profile.pretrain.batch, profile.pretrain.lr) == (100, 256, 6e-3)
+        assert (profile.pretrain.weight_decay, profile.pretrain.optimizer) == (1e-4, "lamb")
+        assert (profile.render.size, profile.depth.size, profile.sample.points) == (224, 224, 1024)
+        assert (profile.adapter.lr, profile.adapter.weight_decay, profile.adapter.batch) == (1e-3, 1e-4, 32)
+    assert (paper.pretrain.temperature, code.pretrain.temperature) == (0.7, 0.07)
+    assert (paper.depth.projection, paper.depth.dilation) == ("perspective", 2)
+    assert (code.depth.projection, code.depth.footprint, code.depth.radius) == ("orthographic", "disc", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("pretrain", "learning_rate", 1, "unknown key"),
+        ("pretrain", "lr", "1e-3", "write 1.0e-3"),
+        ("pretrain", "lr", float("nan"), "finite number"),
+        ("pretrain", "lr", 0.0, "more than 0"),
+        ("pretrain", "lr_min", 1.0, "pretrain.lr"),
+        ("pretrain", "seeds", [], "at least one"),
+        ("pretrain", "seeds", [1, 1], "entries that differ"),
+        ("pretrain", "seeds", 3, "a list"),
+        ("pretrain", "intra", 1, "true or false"),
+        ("render", "size", True, "a whole number"),
+        ("render", "size", 4, "at least 8"),
+        ("render", "views", "eleven", "one of ten, six, one"),
+        ("render", "distance", 0.5, "outside the unit sphere"),
+        ("render", "max_reject_rate", 1.5, "0 to 1"),
+        ("depth", "jitter", 1.0, "less than 1"),
+        ("download", "source", "imagenet", "one of toy"),
+        ("download", "benchmarks", [], "at least one"),
+        ("fewshot", "dataset", "meshes", "one of download.benchmarks"),
+        ("zeroshot", "template", "a photo", "exactly one {}"),
+        ("ablations", "dilations", [0, 1], "at least 1"),
+    ],
+)
+def test_mistakes_are_named(raw: dict, section: str, key: str, value: object, said: str) -> None:
+    raw[section][key] = value
+    with pytest.raises(ParameterError) as error:
+        build(raw)
+    message = str(error.value)
+    assert said in message and f"{section}.{key}" in message and "\n" not in message
+
+
+def test_a_missing_section_or_key_is_named(raw: dict) -> None:
+    without = copy.deepcopy(raw)
+    del without["depth"]
+    with pytest.raises(ParameterError, match="depth: missing"):
+        build(without)
+    del raw["depth"]["fov"]
+    with pytest.raises(ParameterError, match=r"depth\.fov: missing"):
+        build(raw)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "\x00"])
+def test_files_that_are_no_parameters(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParameterError) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_absent_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="c2p profile use demo"):
+        load(tmp_path / "params.yaml")
+
+
+def test_parameters_are_frozen(raw: dict) -> None:
+    params = build(raw)
+    assert isinstance(params, Params)
+    with pytest.raises(AttributeError):
+        params.depth.size = 3  # type: ignore[misc]
