@@ -279,8 +279,9 @@ def test_real_textured_models(shared_data: Path, file: str, caplog: pytest.LogCa
             stated = np.array(
                 [line.split()[1:4] for line in data.decode().splitlines() if line.startswith("v ")], float
             )
+            # a line element may end a little beside the faces
             np.testing.assert_allclose(mesh.vertices.min(0), stated.min(0), atol=1e-3)
-            np.testing.assert_allclose(mesh.vertices.max(0), stated.max(0), atol=1e-3)  # a line may end beside the faces
+            np.testing.assert_allclose(mesh.vertices.max(0), stated.max(0), atol=1e-3)
             assert 0.45 * data.count(b"\nf ") < len(mesh.faces) <= data.count(b"\nf ")
             assert any(material.texture is not None for material in mesh.materials)
     assert "not there" not in caplog.text
