@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import trimesh
+from PIL import Image
 
 from c2p.geometry.materials import Material, Materials
 
@@ -133,6 +134,7 @@ def normalise(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {"obj": {"group_material": False}}
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tga", ".tif", ".tiff", ".webp")
 _COUNTS = {
     "off": re.compile(rb"\A\s*C?OFF\s*(?:#[^\n]*\s*)*\d+\s+(\d+)"),
     "ply": re.compile(rb"\nelement\s+face\s+(\d+)"),
@@ -164,6 +166,12 @@ class _Resolver(trimesh.resolvers.Resolver):
         if data is None:
             logger.warning("%s: not there, or outside the model's folder; its faces take the diffuse colour", name)
             raise FileNotFoundError(name)
+        if name.lower().endswith(_IMAGES):
+            try:
+                Image.open(io.BytesIO(data)).close()  # trimesh drops what is no image without a word
+            except (OSError, ValueError, Image.DecompressionBombError):
+                logger.warning("%s: not an image, or too large a one; its faces take the diffuse colour", name)
+                raise FileNotFoundError(name) from None
         return data
 
     def keys(self) -> list[str]:
