@@ -9,6 +9,15 @@ from c2p.data.toy.solids import Solid
 
 Part = tuple[Finish, Solid]
 
+
+class Parts(list[Part]):
+    """The parts of a design, in the order they were added."""
+
+    def add(self, finish: Finish, *solids: Solid) -> None:
+        """Add solids of one finish."""
+        self.extend((finish, solid) for solid in solids)
+
+
 _COUNT_WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

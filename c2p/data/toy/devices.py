@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from c2p.data.toy.design import Design, Part, counted
+from c2p.data.toy.design import Design, Part, Parts, article, counted
 from c2p.data.toy.finishes import Finish, finish, pick
 from c2p.data.toy.solids import (
     X,
@@ -33,21 +33,21 @@ def display(rng: np.random.Generator) -> Design:
     thick, rim = rng.uniform(0.035, 0.06), rng.uniform(0.02, 0.05)
     lift = {"flat": rng.uniform(0.14, 0.28), "wide": rng.uniform(0.07, 0.13), "tube": 0.08}[kind]
     middle = lift + height / 2
-    screen: list[Part] = [(case, box((width, height, thick), (0, middle, 0)))]
+    screen = Parts([(case, box((width, height, thick), (0, middle, 0)))])
     screen.append((glass, box((width - 2 * rim, height - 2 * rim, 0.012), (0, middle, thick / 2 + 0.002))))
-    parts: list[Part] = []
-    features = [f"{case.colour} frame"]
+    parts = Parts()
+    features = [article(f"{case.colour} frame")]
     if kind == "tube":
         deep = width * rng.uniform(0.55, 0.75)
         hull = turned(box((width * 0.96, deep, height * 0.96), top=(0.5, 0.5)), -90, X)
-        parts.append((case, moved(hull, (0, middle, -deep / 2))))
-        parts.append((case, cylinder(width * 0.3, 0.08, (0, 0.04, -deep * 0.35), segments=24)))
+        parts.add(case, moved(hull, (0, middle, -deep / 2)))
+        parts.add(case, cylinder(width * 0.3, 0.08, (0, 0.04, -deep * 0.35), segments=24))
         features.append("a deep case")
     elif kind == "wide":
         for side in (-1, 1):
             for z in (-1, 1):
                 path = np.array([(side * width * 0.33, lift, 0), (side * width * 0.38, 0.01, z * 0.14)])
-                parts.append((case, tube(path, 0.016)))
+                parts.add(case, tube(path, 0.016))
         features.append("two feet")
     else:
         parts += _stand(rng, case, width, lift)
@@ -77,12 +77,12 @@ def laptop(rng: np.random.Generator) -> Design:
     keys = finish(rng, "plastic", colour="white" if case.colour == "black" else "black", patterned=0.0)
     width, depth = rng.uniform(0.9, 1.1), rng.uniform(0.6, 0.75)
     thick, lid, opening = rng.uniform(0.03, 0.06), rng.uniform(0.02, 0.035), rng.uniform(92, 128)
-    parts: list[Part] = [(case, box((width, thick, depth), (0, thick / 2, 0)))]
+    parts = Parts([(case, box((width, thick, depth), (0, thick / 2, 0)))])
     rows, columns = int(rng.integers(4, 6)), int(rng.integers(9, 13))
     parts += _keys(keys, rows, columns, width * 0.86, depth * 0.48, (0, thick, -depth * 0.18))
-    features = [f"{keys.colour} keys", f"{glass.colour} screen"]
+    features = [f"{keys.colour} keys", article(f"{glass.colour} screen")]
     if rng.random() < 0.8:
-        parts.append((keys, box((width * 0.24, 0.008, depth * 0.2), (0, thick, depth * 0.34))))
+        parts.add(keys, box((width * 0.24, 0.008, depth * 0.2), (0, thick, depth * 0.34)))
         features.append("a touchpad")
     rim = rng.uniform(0.03, 0.06)
     screen = [
@@ -90,7 +90,7 @@ def laptop(rng: np.random.Generator) -> Design:
         (glass, box((width - 2 * rim, depth - 2 * rim, 0.01), (0, depth / 2, lid / 2 + 0.002))),
     ]
     for part, solid in screen:
-        parts.append((part, moved(turned(solid, 90 - opening, X), (0, thick, -depth / 2))))
+        parts.add(part, moved(turned(solid, 90 - opening, X), (0, thick, -depth / 2)))
     return Design(tuple(parts), case, "open", tuple(features))
 
 
@@ -99,16 +99,16 @@ def _keys(
 ) -> list[Part]:
     """A block of raised keys, the row nearest the front with a space bar in its middle third."""
     pitch_x, pitch_z = width / columns, depth / rows
-    parts: list[Part] = []
+    parts = Parts()
     for row in range(rows):
         for column in range(columns):
             if row == rows - 1 and columns // 3 <= column < columns - columns // 3:
                 continue
             x = (column + 0.5) * pitch_x - width / 2
             z = (row + 0.5) * pitch_z - depth / 2
-            parts.append((finished, box((pitch_x * 0.8, 0.03, pitch_z * 0.8), (at[0] + x, at[1], at[2] + z), top=0.85)))
+            parts.add(finished, box((pitch_x * 0.8, 0.03, pitch_z * 0.8), (at[0] + x, at[1], at[2] + z), top=0.85))
     bar = (columns - 2 * (columns // 3)) * pitch_x
-    parts.append((finished, box((bar * 0.95, 0.03, pitch_z * 0.8), (at[0], at[1], at[2] + depth / 2 - pitch_z / 2))))
+    parts.add(finished, box((bar * 0.95, 0.03, pitch_z * 0.8), (at[0], at[1], at[2] + depth / 2 - pitch_z / 2)))
     return parts
 
 
@@ -126,7 +126,7 @@ def computer_keyboard(rng: np.random.Generator) -> Design:
     rows = int(rng.integers(4, 7))
     inner = width * 0.94
     main = inner * (0.74 if number else 1.0)
-    solids: list[Part] = [(case, box((width, thick, depth), (0, thick / 2, 0), top=(0.985, 0.96)))]
+    solids = Parts([(case, box((width, thick, depth), (0, thick / 2, 0), top=(0.985, 0.96)))])
     wrist = rng.random() < 0.4
     back = -depth * 0.04
     solids += _keys(keys, rows, int(rng.integers(10, 14)), main, depth * 0.8, ((main - inner) / 2, thick, back))
@@ -137,12 +137,10 @@ def computer_keyboard(rng: np.random.Generator) -> Design:
             for column in range(3):
                 x = inner / 2 - block + (column + 0.5) * block / 3
                 z = back + ((row + 0.5) / rows - 0.5) * depth * 0.8
-                solids.append((keys, box((block / 3 * 0.8, 0.03, depth * 0.8 / rows * 0.8), (x, thick, z), top=0.85)))
+                solids.add(keys, box((block / 3 * 0.8, 0.03, depth * 0.8 / rows * 0.8), (x, thick, z), top=0.85))
         features.append("a number pad")
     if wrist:
-        solids.append(
-            (case, cushion((width * 0.98, thick * 0.8, 0.12), (0, thick * 0.4, depth / 2 + 0.05), roundness=0.3))
-        )
+        solids.add(case, cushion((width * 0.98, thick * 0.8, 0.12), (0, thick * 0.4, depth / 2 + 0.05), roundness=0.3))
         features.append("a wrist rest")
     parts = [(part, turned(solid, tilt, X, about=(0, 0, depth / 2))) for part, solid in solids]
     return Design(tuple(parts), case, "", tuple(features))

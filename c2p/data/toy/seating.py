@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from c2p.data.toy.design import Design, Part, counted
+from c2p.data.toy.design import Design, Part, Parts, article, counted
 from c2p.data.toy.finishes import Finish, finish, pick
 from c2p.data.toy.solids import (
     Solid,
@@ -27,13 +27,13 @@ def chair(rng: np.random.Generator) -> Design:
     frame = finish(rng, ("wooden", "wooden", "metal", "plastic"), patterned=0.0)
     cover = frame if rng.random() < 0.5 else finish(rng, ("fabric", "leather", "plastic"))
     kind = pick(rng, ("", "", "", "office", "round"))
-    parts: list[Part] = []
+    parts = Parts()
     seat_thickness = rng.uniform(0.03, 0.08)
     if kind == "round":
-        parts.append((cover, cylinder(width / 2, seat_thickness, (0, height, 0), segments=28)))
+        parts.add(cover, cylinder(width / 2, seat_thickness, (0, height, 0), segments=28))
     else:
-        parts.append((cover, cushion((width, seat_thickness, depth), (0, height, 0), roundness=0.15)))
-    features = [f"{cover.colour} seat"]
+        parts.add(cover, cushion((width, seat_thickness, depth), (0, height, 0), roundness=0.15))
+    features = [article(f"{cover.colour} seat")]
     if kind == "office":
         spokes = int(rng.integers(4, 7))
         parts += _star_foot(frame, spokes, height)
@@ -46,8 +46,8 @@ def chair(rng: np.random.Generator) -> Design:
         arm = rng.uniform(0.18, 0.26)
         for side in (-1, 1):
             x = side * (width / 2 + 0.01)
-            parts.append((frame, box((0.05, 0.035, depth * 0.9), (x, height + arm, 0))))
-            parts.append((frame, box((0.035, arm, 0.035), (x, height + arm / 2, depth * 0.36))))
+            parts.add(frame, box((0.05, 0.035, depth * 0.9), (x, height + arm, 0)))
+            parts.add(frame, box((0.035, arm, 0.035), (x, height + arm / 2, depth * 0.36)))
         features.append("armrests")
     return Design(tuple(parts), cover, kind, tuple(features))
 
@@ -58,29 +58,29 @@ def _four_legs(
     thick = rng.uniform(0.03, 0.055)
     splay = rng.uniform(0.0, 0.06)
     turned_leg = rng.random() < 0.4
-    parts: list[Part] = []
+    parts = Parts()
     for sx in (-1, 1):
         for sz in (-1, 1):
             x, z = sx * inset * (width - thick) / 2, sz * inset * (depth - thick) / 2
             if turned_leg or splay > 0.03:
                 path = np.array([[x + sx * splay, 0, z + sz * splay], [x, height, z]])
-                parts.append((frame, tube(path, [thick * 0.35, thick * 0.6])))
+                parts.add(frame, tube(path, [thick * 0.35, thick * 0.6]))
             else:
-                parts.append((frame, box((thick, height, thick), (x, height / 2, z))))
+                parts.add(frame, box((thick, height, thick), (x, height / 2, z)))
     if rng.random() < 0.4:
         bar = rng.uniform(0.25, 0.5) * height
         for sz in (-1, 1):
             z = sz * inset * (depth - thick) / 2
-            parts.append((frame, box((inset * width - thick, thick * 0.6, thick * 0.6), (0, bar, z))))
+            parts.add(frame, box((inset * width - thick, thick * 0.6, thick * 0.6), (0, bar, z)))
     return parts
 
 
 def _star_foot(frame: Finish, spokes: int, height: float) -> list[Part]:
-    parts: list[Part] = [(frame, cylinder(0.03, height - 0.08, (0, 0.08 + (height - 0.08) / 2, 0)))]
+    parts = Parts([(frame, cylinder(0.03, height - 0.08, (0, 0.08 + (height - 0.08) / 2, 0)))])
     for angle in 2 * np.pi * (np.arange(spokes) + 0.25) / spokes:
         tip = np.array([0.29 * np.cos(angle), 0.07, 0.29 * np.sin(angle)])
-        parts.append((frame, tube(np.array([[0, 0.1, 0], tip]), [0.03, 0.02])))
-        parts.append((frame, cylinder(0.03, 0.03, (tip[0], 0.03, tip[2]), axis=X, segments=12)))
+        parts.add(frame, tube(np.array([[0, 0.1, 0], tip]), [0.03, 0.02]))
+        parts.add(frame, cylinder(0.03, 0.03, (tip[0], 0.03, tip[2]), axis=X, segments=12))
     return parts
 
 
@@ -121,67 +121,39 @@ def _chair_back(
 def sofa(rng: np.random.Generator) -> Design:
     """Return a sofa of two to four seats, straight or with a corner part."""
     seats = int(rng.integers(2, 5))
-    depth, seat_height = rng.uniform(0.75, 0.95), rng.uniform(0.34, 0.44)
+    depth, high = rng.uniform(0.75, 0.95), rng.uniform(0.34, 0.44)
     arm, arm_height = rng.uniform(0.12, 0.26), rng.uniform(0.52, 0.66)
-    inner = seats * rng.uniform(0.52, 0.66)
+    seat = rng.uniform(0.52, 0.66)
     back_height, back = rng.uniform(0.72, 0.95), rng.uniform(0.16, 0.26)
     cover = finish(rng, ("fabric", "fabric", "leather"))
     loose = cover if rng.random() < 0.6 else finish(rng, "fabric")
     feet = finish(rng, ("wooden", "metal"), patterned=0.0)
-    foot = rng.uniform(0.04, 0.14)
-    total = inner + 2 * arm
-    round_edge = rng.uniform(0.1, 0.3)
-    base = seat_height * 0.6
-    parts: list[Part] = [
-        (cover, box((total, base - foot, depth), (0, (base + foot) / 2, 0))),
-        (
-            cover,
-            cushion(
-                (total, back_height - foot, back),
-                (0, (back_height + foot) / 2, (back - depth) / 2),
-                roundness=round_edge,
-            ),
-        ),
-    ]
+    foot, edge = rng.uniform(0.04, 0.14), rng.uniform(0.1, 0.3)
+    total, base = seats * seat + 2 * arm, high * 0.6
+    thick, level = high - base + 0.06, (high + base) / 2
+    parts = Parts([(cover, box((total, base - foot, depth), (0, (base + foot) / 2, 0)))])
+    rest = (0, (back_height + foot) / 2, (back - depth) / 2)
+    parts.add(cover, cushion((total, back_height - foot, back), rest, roundness=edge))
     for side in (-1, 1):
-        x = side * (total - arm) / 2
-        parts.append(
-            (cover, cushion((arm, arm_height - foot, depth), (x, (arm_height + foot) / 2, 0), roundness=round_edge))
-        )
-    seat = inner / seats
-    for i in range(seats):
-        x = (i + 0.5) * seat - inner / 2
-        size = (seat * 0.98, seat_height - base + 0.06, depth - back)
-        parts.append((loose, cushion(size, (x, (seat_height + base) / 2, back / 2), roundness=0.2)))
-        if rng.random() < 0.8:
-            pad = (seat * 0.92, (back_height - seat_height) * 0.85, 0.16)
-            z = -depth / 2 + back + 0.06
-            leaning = turned(cushion(pad, roundness=0.35), -12, X)
-            parts.append((loose, moved(leaning, (x, seat_height + pad[1] / 2 + 0.02, z))))
-    features = [counted(seats, "seat"), "two armrests"]
-    kind = ""
-    if rng.random() < 0.25:
-        kind, side = "corner", pick(rng, (-1, 1))
-        long = rng.uniform(0.6, 0.9)
-        x = side * (total / 2 - arm - seat / 2)
-        parts.append((cover, box((seat, base - foot, long), (x, (base + foot) / 2, depth / 2 + long / 2))))
-        parts.append(
-            (
-                loose,
-                cushion(
-                    (seat, seat_height - base + 0.06, long),
-                    (x, (seat_height + base) / 2, depth / 2 + long / 2),
-                    roundness=0.2,
-                ),
-            )
-        )
-        features.append("a footrest")
-    for sx in (-1, 1):
-        for sz in (-1, 1):
-            parts.append(
-                (feet, cylinder(0.03, foot, (sx * (total / 2 - 0.08), foot / 2, sz * (depth / 2 - 0.08)), segments=8))
-            )
-    return Design(tuple(parts), cover, kind, tuple(features))
+        at = (side * (total - arm) / 2, (arm_height + foot) / 2, 0)
+        parts.add(cover, cushion((arm, arm_height - foot, depth), at, roundness=edge))
+    pad = turned(cushion((seat * 0.92, (back_height - high) * 0.85, 0.16), roundness=0.35), -12, X)
+    pad_at = (high + (back_height - high) * 0.43 + 0.02, -depth / 2 + back + 0.06)
+    padded = rng.random() < 0.8
+    for x in (np.arange(seats) - (seats - 1) / 2) * seat:
+        parts.add(loose, cushion((seat * 0.98, thick, depth - back), (x, level, back / 2), roundness=0.2))
+        if padded:
+            parts.add(loose, moved(pad, (x, *pad_at)))
+    corners = [(sx * (total / 2 - 0.08), sz * (depth / 2 - 0.08)) for sx in (-1, 1) for sz in (-1, 1)]
+    parts.add(feet, *(cylinder(0.03, foot, (x, foot / 2, z), segments=8) for x, z in corners))
+    features = (counted(seats, "seat"), "two armrests")
+    if rng.random() >= 0.25:
+        return Design(tuple(parts), cover, "", features)
+    x, long = pick(rng, (-1, 1)) * (seats - 1) / 2 * seat, rng.uniform(0.6, 0.9)
+    z = (depth + long) / 2
+    parts.add(cover, box((seat, base - foot, long), (x, (base + foot) / 2, z)))
+    parts.add(loose, cushion((seat, thick, long), (x, level, z), roundness=0.2))
+    return Design(tuple(parts), cover, "corner", (*features, "a footrest"))
 
 
 def bench(rng: np.random.Generator) -> Design:
@@ -190,25 +162,18 @@ def bench(rng: np.random.Generator) -> Design:
     kind = pick(rng, ("park", "park", "", "garden"))
     boards = finish(rng, "stone" if kind == "garden" else ("wooden", "wooden", "plastic", "metal"), patterned=0.0)
     frame = boards if rng.random() < 0.4 else finish(rng, ("metal", "stone", "wooden"), patterned=0.0)
-    parts: list[Part] = []
+    parts = Parts()
     features: list[str] = []
     slats = int(rng.integers(3, 7)) if kind == "park" else 1
-    pitch = depth / slats
-    for i in range(slats):
-        z = (i + 0.5) * pitch - depth / 2
-        parts.append(
-            (boards, box((length, rng.uniform(0.03, 0.04), pitch * (0.7 if slats > 1 else 1)), (0, height, z)))
-        )
+    pitch, thick = depth / slats, rng.uniform(0.03, 0.05)
+    slat = box((length, thick, pitch * (0.7 if slats > 1 else 1)))
+    parts.add(boards, *(moved(slat, (0, height, (i + 0.5) * pitch - depth / 2)) for i in range(slats)))
     supports = 2 if length < 1.7 else 3
+    slab = box((rng.uniform(0.06, 0.16), height - 0.02, depth * 0.8), (0, height / 2 - 0.01, 0), top=0.9)
+    posts = [box((0.05, height, 0.05), (0, height / 2, s * depth * 0.4)) for s in (-1, 1)]
+    trestle = [*posts, box((0.05, 0.04, depth), (0, height - 0.035, 0))]
     for x in np.linspace(-0.5, 0.5, supports) * length * rng.uniform(0.72, 0.92):
-        if kind == "park":
-            for z in (-depth * 0.4, depth * 0.4):
-                parts.append((frame, box((0.05, height, 0.05), (x, height / 2, z))))
-            parts.append((frame, box((0.05, 0.04, depth), (x, height - 0.035, 0))))
-        else:
-            parts.append(
-                (frame, box((rng.uniform(0.06, 0.16), height - 0.02, depth * 0.8), (x, height / 2 - 0.01, 0), top=0.9))
-            )
+        parts.add(frame, *(moved(solid, (x, 0, 0)) for solid in (trestle if kind == "park" else [slab])))
     features.append(counted(supports, "support"))
     if kind == "park" or (kind == "" and rng.random() < 0.4):
         parts += _bench_back(rng, boards, frame, length, depth, height)
@@ -216,8 +181,8 @@ def bench(rng: np.random.Generator) -> Design:
         if rng.random() < 0.5:
             for side in (-1, 1):
                 x = side * length * 0.46
-                parts.append((frame, box((0.05, 0.035, depth), (x, height + 0.2, 0))))
-                parts.append((frame, box((0.04, 0.2, 0.04), (x, height + 0.1, depth * 0.42))))
+                parts.add(frame, box((0.05, 0.035, depth), (x, height + 0.2, 0)))
+                parts.add(frame, box((0.04, 0.2, 0.04), (x, height + 0.1, depth * 0.42)))
             features.append("armrests")
     else:
         features.append("no back")
@@ -245,8 +210,8 @@ def pillow(rng: np.random.Generator) -> Design:
     """Return a stuffed pillow standing on its edge, its face to the front: square, long, round or a bolster."""
     kind = pick(rng, ("square", "square", "long", "round", "bolster"))
     cover = finish(rng, ("fabric", "fabric", "leather"), patterned=0.5)
-    parts: list[Part] = []
-    features: list[str] = [f"{cover.pattern or 'plain'} cover"]
+    parts = Parts()
+    features: list[str] = [article(f"{cover.pattern or 'plain'} cover")]
     if kind == "bolster":
         length, radius = rng.uniform(0.7, 1.0), rng.uniform(0.12, 0.18)
         profile = [
@@ -257,17 +222,17 @@ def pillow(rng: np.random.Generator) -> Design:
             (radius * 0.85, length / 2),
             (0, length / 2),
         ]
-        parts.append((cover, turned(lathe(profile), 90, Z)))
+        parts.add(cover, turned(lathe(profile), 90, Z))
         features.append("round ends")
         return Design(tuple(parts), cover, kind, tuple(features))
     width = rng.uniform(0.9, 1.2) if kind == "long" else rng.uniform(0.55, 0.7)
     height = width if kind == "round" else rng.uniform(0.5, 0.62)
     thick = rng.uniform(0.16, 0.26)
-    parts.append((cover, _stuffed(width, height, thick, corners=0.0 if kind == "round" else rng.uniform(0.5, 1.0))))
+    parts.add(cover, _stuffed(width, height, thick, corners=0.0 if kind == "round" else rng.uniform(0.5, 1.0)))
     if kind == "round" or rng.random() < 0.4:
         trim = finish(rng, "fabric", patterned=0.0)
-        parts.append((trim, cushion((0.07, 0.07, thick * 1.04), roundness=1.0, detail=12)))
-        features.append(f"{trim.colour} button")
+        parts.add(trim, cushion((0.07, 0.07, thick * 1.04), roundness=1.0, detail=12))
+        features.append(article(f"{trim.colour} button"))
     return Design(tuple(parts), cover, kind, tuple(features))
 
 

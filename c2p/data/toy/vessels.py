@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from c2p.data.toy.design import Design, Part
+from c2p.data.toy.design import Design, Part, Parts, article
 from c2p.data.toy.finishes import Finish, finish, pick
 from c2p.data.toy.solids import (
     Solid,
@@ -12,6 +12,7 @@ from c2p.data.toy.solids import (
     cylinder,
     lathe,
     loft,
+    moved,
     rounded_rectangle,
     smooth,
     tube,
@@ -34,11 +35,13 @@ def mug(rng: np.random.Generator) -> Design:
     reach = radius + rng.uniform(0.2, 0.32)
     middle = radius * (1 + belly) / 2 - wall
     loop = smooth([(middle * 0.95, high, 0), (reach, high, 0), (reach, low, 0), (middle * 0.95, low, 0)], 14)
-    parts: list[Part] = [
-        (body, lathe([(0, 0), *outside, *inside, (0, wall)], segments=28)),
-        (handle, tube(loop, rng.uniform(0.04, 0.06))),
-    ]
-    return Design(tuple(parts), body, kind, (f"{handle.colour} handle", "one handle"))
+    parts = Parts(
+        [
+            (body, lathe([(0, 0), *outside, *inside, (0, wall)], segments=28)),
+            (handle, tube(loop, rng.uniform(0.04, 0.06))),
+        ]
+    )
+    return Design(tuple(parts), body, kind, (article(f"{handle.colour} handle"), "one handle"))
 
 
 def bottle(rng: np.random.Generator) -> Design:
@@ -57,17 +60,19 @@ def bottle(rng: np.random.Generator) -> Design:
     profile += [(neck * 1.15, tall), (0, tall)]
     solid = lathe(profile, roundness=0.2 if kind == "square" else 1.0)
     cap = finish(rng, ("plastic", "metal", "wooden"), patterned=0.0)
-    parts: list[Part] = [
-        (body, solid),
-        (cap, cylinder(neck * 1.25, tall * 0.06, (0, tall * 1.02, 0))),
-    ]
-    features = [f"{cap.colour} cap", "a narrow neck"]
+    parts = Parts(
+        [
+            (body, solid),
+            (cap, cylinder(neck * 1.25, tall * 0.06, (0, tall * 1.02, 0))),
+        ]
+    )
+    features = [article(f"{cap.colour} cap"), "a narrow neck"]
     if kind != "square" and rng.random() < 0.7:
         label = finish(rng, "plastic", patterned=0.4)
         band = (shoulder * rng.uniform(0.2, 0.35), shoulder * rng.uniform(0.65, 0.9))
         wide = radius * 1.015
-        parts.append((label, lathe([(wide * 0.7, band[0]), (wide, band[0]), (wide, band[1]), (wide * 0.7, band[1])])))
-        features.append(f"{label.look} label")
+        parts.add(label, lathe([(wide * 0.7, band[0]), (wide, band[0]), (wide, band[1]), (wide * 0.7, band[1])]))
+        features.append(article(f"{label.look} label"))
     return Design(tuple(parts), body, kind, tuple(features))
 
 
@@ -84,7 +89,7 @@ def bowl(rng: np.random.Generator) -> Design:
     outside[-1, 0] += flare
     inside = outside[::-1] * np.array([1.0, 1.0]) - np.array([wall, 0.0])
     inside[1:, 1] += wall
-    parts: list[Part] = [(body, lathe([(0, 0), (foot, 0), *outside, *inside, (0, foot_height + wall)], segments=32))]
+    parts = Parts([(body, lathe([(0, 0), (foot, 0), *outside, *inside, (0, foot_height + wall)], segments=32))])
     kind = "deep" if height > 0.32 else "shallow"
     return Design(tuple(parts), body, kind, ("a round rim", "a wide rim" if flare > 0.04 else "a small foot"))
 
@@ -106,14 +111,14 @@ def jar(rng: np.random.Generator) -> Design:
     outside = smooth(np.array(controls) * np.array([1, tall]), 20)
     rim = outside[-1, 0]
     inside = np.array([(rim - 0.03, tall), (max(rim * 0.6, 0.05), tall * 0.9), (0, tall * 0.88)])
-    parts: list[Part] = [(body, lathe([(0, 0), *outside, *inside], segments=28))]
+    parts = Parts([(body, lathe([(0, 0), *outside, *inside], segments=28))])
     features = ["a curved body", "an open mouth"]
     if kind in ("amphora", "urn") and rng.random() < 0.6:
         for side in (-1, 1):
             x = np.interp([0.62 * tall, 0.9 * tall], outside[:, 1], outside[:, 0])
             loop = [(side * x[0] * 0.9, 0.6 * tall, 0), (side * (wide + 0.12), 0.72 * tall, 0)]
             loop += [(side * (wide + 0.08), 0.88 * tall, 0), (side * x[1] * 0.9, 0.9 * tall, 0)]
-            parts.append((body, tube(smooth(loop, 12), 0.025)))
+            parts.add(body, tube(smooth(loop, 12), 0.025))
         features.append("two handles")
     return Design(tuple(parts), body, kind, tuple(features))
 
@@ -129,23 +134,31 @@ def pot(rng: np.random.Generator) -> Design:
     profile = [(0, 0), (foot, 0), (top * 0.95, tall - rim), (top * 1.08, tall - rim), (top * 1.08, tall)]
     round_pot = rng.random() < 0.75
     roundness, soil_level = 1.0 if round_pot else 0.15, tall - 0.05
-    parts: list[Part] = [
-        (clay, lathe([*profile, (top * 0.93, tall), (top * 0.88, soil_level), (0, soil_level)], roundness=roundness)),
-        (soil, lathe([(0, soil_level), (top * 0.9, soil_level + 0.005), (0, soil_level + 0.02)], roundness=roundness)),
-    ]
+    parts = Parts(
+        [
+            (
+                clay,
+                lathe([*profile, (top * 0.93, tall), (top * 0.88, soil_level), (0, soil_level)], roundness=roundness),
+            ),
+            (
+                soil,
+                lathe([(0, soil_level), (top * 0.9, soil_level + 0.005), (0, soil_level + 0.02)], roundness=roundness),
+            ),
+        ]
+    )
     kind = pick(rng, ("leafy", "grassy", "bushy", "cactus"))
     if kind == "bushy":
-        parts.append((finish(rng, "wooden", colour="brown"), cylinder(0.025, 0.3, (0, tall + 0.1, 0), segments=8)))
+        parts.add(finish(rng, "wooden", colour="brown"), cylinder(0.025, 0.3, (0, tall + 0.1, 0), segments=8))
         for _ in range(int(rng.integers(6, 11))):
             centre = np.array([0, tall + 0.32, 0]) + rng.uniform(-0.14, 0.14, 3)
-            parts.append((green, cushion(rng.uniform(0.26, 0.4, 3), centre, roundness=1.0, detail=10)))
+            parts.add(green, cushion(rng.uniform(0.26, 0.4, 3), centre, roundness=1.0, detail=10))
     elif kind == "cactus":
         stem = rng.uniform(0.4, 0.6)
-        parts.append((green, cushion((0.2, stem * 1.2, 0.2), (0, tall + stem * 0.5, 0), roundness=0.7, detail=14)))
+        parts.add(green, cushion((0.2, stem * 1.2, 0.2), (0, tall + stem * 0.5, 0), roundness=0.7, detail=14))
         for side in (-1, 1)[: int(rng.integers(1, 3))]:
             low = tall + stem * rng.uniform(0.3, 0.5)
             arm = smooth([(0, low, 0), (side * 0.2, low + 0.02, 0), (side * 0.22, low + rng.uniform(0.15, 0.3), 0)], 8)
-            parts.append((green, tube(arm, [0.055] * 7 + [0.03])))
+            parts.add(green, tube(arm, [0.055] * 7 + [0.03]))
     else:
         parts += [(green, leaf) for leaf in _leaves(rng, soil_level, broad=kind == "leafy")]
     return Design(tuple(parts), clay, kind, ("green leaves", "a green plant", "a plant"))
@@ -181,51 +194,36 @@ def _leaves(rng: np.random.Generator, level: float, *, broad: bool) -> list[Soli
 
 def bathtub(rng: np.random.Generator) -> Design:
     """Return a tub with an inside: built-in with straight sides, oval, or on four claw feet."""
-    body = finish(
-        rng,
-        ("ceramic", "ceramic", "plastic"),
-        colour=pick(rng, ("white", "white", "white", "pink", "blue", "beige")),
-        patterned=0.0,
-    )
-    metal = finish(rng, "metal", colour="grey", patterned=0.0)
     kind = pick(rng, ("built-in", "oval", "clawfoot"))
+    colour = pick(rng, ("white", "white", "white", "pink", "blue", "beige"))
+    body = finish(rng, ("ceramic", "ceramic", "plastic"), colour=colour, patterned=0.0)
+    metal = finish(rng, "metal", colour="grey", patterned=0.0)
     length, width, height = rng.uniform(1.4, 1.8), rng.uniform(0.65, 0.85), rng.uniform(0.42, 0.6)
-    lift = 0.12 if kind == "clawfoot" else 0.0
+    low = 0.12 if kind == "clawfoot" else 0.0
     roundness = 0.08 if kind == "built-in" else rng.uniform(0.5, 0.9)
     taper = 1.0 if kind == "built-in" else rng.uniform(0.72, 0.9)
     rim = rng.uniform(0.05, 0.09)
 
-    def ring(scale: float, y: float, inset: float = 0.0, round_by: float = roundness) -> np.ndarray:
-        outline = rounded_rectangle(length * scale - 2 * inset, width * scale - 2 * inset, roundness=round_by, count=36)
+    def ring(scale: float, y: float, inset: float = 0.0) -> np.ndarray:
+        rounding = max(roundness, 0.45) if inset else roundness
+        outline = rounded_rectangle(length * scale - 2 * inset, width * scale - 2 * inset, roundness=rounding, count=36)
         return np.stack([outline[:, 0], np.full(36, y), outline[:, 1]], -1)
 
-    inner = max(roundness, 0.45)
-    low, deep = lift, lift + 0.1
-    rings = [ring(0, low), ring(taper, low), ring((1 + taper) / 2, (low + height) / 2), ring(1, height)]
-    rings += [
-        ring(1, height, rim, inner),
-        ring(taper * 0.95, deep + 0.12, rim, inner),
-        ring(taper * 0.75, deep, rim, inner),
-        ring(0, deep),
-    ]
-    parts: list[Part] = [(body, loft(np.stack(rings)))]
-    features = []
+    outside = [ring(0, low), ring(taper, low), ring((1 + taper) / 2, (low + height) / 2), ring(1, height)]
+    inside = [ring(1, height, rim), ring(taper * 0.95, low + 0.22, rim), ring(taper * 0.75, low + 0.1, rim)]
+    parts = Parts([(body, loft(np.stack([*outside, *inside, ring(0, low + 0.1)])))])
+    features = ["a white inside" if colour == "white" else "a wide rim"]
     if kind == "clawfoot":
-        for sx in (-1, 1):
-            for sz in (-1, 1):
-                at = (sx * length * taper * 0.33, 0.08, sz * width * taper * 0.33)
-                parts.append((metal, cushion((0.12, 0.18, 0.12), at, roundness=0.8, detail=10)))
+        places = [(sx * length * 0.33 * taper, 0.08, sz * width * 0.33 * taper) for sx in (-1, 1) for sz in (-1, 1)]
+        parts.add(metal, *(cushion((0.12, 0.18, 0.12), at, roundness=0.8, detail=10) for at in places))
         features.append("four feet")
     if rng.random() < 0.75:
         x = length * 0.5 - rim / 2
-        spout = smooth(
-            [(x, height - 0.02, 0), (x, height + 0.18, 0), (x - 0.08, height + 0.22, 0), (x - 0.16, height + 0.14, 0)],
-            10,
-        )
-        parts.append((metal, tube(spout, 0.022)))
-        parts += [(metal, cylinder(0.03, 0.07, (x, height + 0.03, z), segments=10)) for z in (-0.12, 0.12)]
+        spout = tube(smooth([(0, -0.02, 0), (0, 0.18, 0), (-0.08, 0.22, 0), (-0.16, 0.14, 0)], 10), 0.022)
+        parts.add(metal, moved(spout, (x, height, 0)))
+        parts.add(metal, *(cylinder(0.03, 0.07, (x, height + 0.03, z), segments=10) for z in (-0.12, 0.12)))
         features.append("a tap")
-    return Design(tuple(parts), body, kind, tuple(features) or ("a rim",))
+    return Design(tuple(parts), body, kind, tuple(features))
 
 
 def ashcan(rng: np.random.Generator) -> Design:
@@ -246,13 +244,13 @@ def _basket(rng: np.random.Generator, body: Finish, radius: float, tall: float) 
     lip = radius * 1.07
     profile = [(0, 0), (foot, 0), (radius, tall), (lip, tall), (lip, tall - 0.03), (lip, tall)]
     profile += [(radius - 0.025, tall), (foot - 0.02, 0.03), (0, 0.03)]
-    parts: list[Part] = [(body, lathe(profile, segments=28))]
+    parts = Parts([(body, lathe(profile, segments=28))])
     if rng.random() < 0.6:
         return parts, ("no lid",)
     for side in (-1, 1):
         near, far = side * radius * 0.97, side * (radius + 0.08)
         loop = [(near, tall * 0.8, -0.08), (far, tall * 0.82, 0), (near, tall * 0.8, 0.08)]
-        parts.append((body, tube(smooth(loop, 8), 0.018)))
+        parts.add(body, tube(smooth(loop, 8), 0.018))
     return parts, ("no lid", "two handles")
 
 
@@ -262,12 +260,14 @@ def _pedal_bin(rng: np.random.Generator, body: Finish, radius: float, tall: floa
     angle = np.linspace(0, np.pi / 2, 6)
     wide = radius * 1.04
     dome = np.stack([wide * np.cos(angle), tall + 0.02 + radius * 0.45 * np.sin(angle)], -1)
-    parts: list[Part] = [
-        (body, cylinder(radius, tall, (0, tall / 2, 0), segments=28)),
-        (lid, lathe([(0, tall), (wide, tall), *dome], segments=28)),
-        (dark, box((0.16, 0.03, 0.14), (0, 0.03, radius + 0.04))),
-        (dark, cylinder(wide, 0.05, (0, 0.025, 0), segments=28)),
-    ]
+    parts = Parts(
+        [
+            (body, cylinder(radius, tall, (0, tall / 2, 0), segments=28)),
+            (lid, lathe([(0, tall), (wide, tall), *dome], segments=28)),
+            (dark, box((0.16, 0.03, 0.14), (0, 0.03, radius + 0.04))),
+            (dark, cylinder(wide, 0.05, (0, 0.025, 0), segments=28)),
+        ]
+    )
     return parts, ("a round lid", "a pedal")
 
 
@@ -276,23 +276,27 @@ def _swing_bin(rng: np.random.Generator, body: Finish, radius: float, tall: floa
     top = finish(rng, "plastic", patterned=0.0)
     width, depth = radius * 1.8, radius * 1.5
     at = (0, tall + 0.12, depth * 0.36)
-    parts: list[Part] = [
-        (body, box((width * 0.85, tall, depth * 0.85), (0, tall / 2, 0), top=1 / 0.85)),
-        (top, box((width * 1.04, 0.24, depth * 1.04), (0, tall + 0.12, 0), top=(0.9, 0.25))),
-        (dark, turned(box((width * 0.6, 0.17, 0.02), at), -59, X, about=at)),
-    ]
-    return parts, (f"{top.colour} lid", "a swing lid")
+    parts = Parts(
+        [
+            (body, box((width * 0.85, tall, depth * 0.85), (0, tall / 2, 0), top=1 / 0.85)),
+            (top, box((width * 1.04, 0.24, depth * 1.04), (0, tall + 0.12, 0), top=(0.9, 0.25))),
+            (dark, turned(box((width * 0.6, 0.17, 0.02), at), -59, X, about=at)),
+        ]
+    )
+    return parts, (article(f"{top.colour} lid"), "a swing lid")
 
 
 def _wheeled_bin(rng: np.random.Generator, body: Finish, radius: float, tall: float) -> Drawn:
     dark = finish(rng, "plastic", colour="black", patterned=0.0)
     lid = body if rng.random() < 0.5 else finish(rng, "plastic", patterned=0.0)
     width, depth, tall = radius * 2, radius * 2.1, tall * 1.25
-    parts: list[Part] = [
-        (body, box((width * 0.8, tall - 0.05, depth * 0.75), (0, tall / 2 + 0.025, 0), top=(1.25, 1.3))),
-        (lid, turned(box((width * 1.08, 0.06, depth * 1.08), (0, tall + 0.03, 0), top=0.94), 5, X)),
-        (dark, cylinder(0.02, width * 0.8, (0, tall - 0.03, -depth * 0.56), axis=X, segments=8)),
-    ]
+    parts = Parts(
+        [
+            (body, box((width * 0.8, tall - 0.05, depth * 0.75), (0, tall / 2 + 0.025, 0), top=(1.25, 1.3))),
+            (lid, turned(box((width * 1.08, 0.06, depth * 1.08), (0, tall + 0.03, 0), top=0.94), 5, X)),
+            (dark, cylinder(0.02, width * 0.8, (0, tall - 0.03, -depth * 0.56), axis=X, segments=8)),
+        ]
+    )
     for side in (-1, 1):
-        parts.append((dark, cylinder(0.09, 0.05, (side * width * 0.42, 0.09, -depth * 0.36), axis=X)))
-    return parts, ("two wheels", f"{lid.colour} lid")
+        parts.add(dark, cylinder(0.09, 0.05, (side * width * 0.42, 0.09, -depth * 0.36), axis=X))
+    return parts, ("two wheels", article(f"{lid.colour} lid"))
