@@ -12,12 +12,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("c2p", "tasks", "flows")
+MACHINERY = frozenset(
+    Path(name) for name in ("c2p/params.py", "tasks/closure.py", "tasks/shard_map.py", "tasks/store.py")
+)
+"""Files that carry work or check parameters and make no bytes: a change there is no reason to make anything again."""
 
 
 def import_closure(*modules: str, root: Path = ROOT) -> list[Path]:
     """Return the project's files that importing `modules` can execute, sorted, relative to `root`.
 
-    Packages' `__init__` files count where they hold more than a docstring and constants, or a name is taken from them.
+    Packages' `__init__` files count where they hold more than a docstring and constants, or a name is taken from them;
+    `MACHINERY` doesn't count.
 
     Raises ValueError: a module that is not one of the project's.
     """
@@ -39,7 +44,7 @@ def import_closure(*modules: str, root: Path = ROOT) -> list[Path]:
             waiting.append(imported)
             if from_package:
                 found.add(_existing(imported, root).relative_to(root))
-    return sorted(found)
+    return sorted(found - MACHINERY)
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Job:
 
 def make_part(job):
     def make(path):
+        if (job.root / f"poison-{job.number}").exists():
+            raise ValueError(f"part {job.number}: got poison; allowed: food")
         gate = job.root / f"gate-{job.number}"
         if gate.exists():
             gate.read_text()
@@ -155,14 +158,29 @@ def make_project(root: Path) -> Project:
         if "\ndef run(" not in path.read_text():
             shutil.copy(path, root / "tasks")
     shutil.copytree(REPOSITORY / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
-    for name in ("params.yaml", ".dvcignore", "pyproject.toml"):
+    for name in ("params.yaml", ".dvcignore", "pyproject.toml", "prefect.yaml"):
         shutil.copy(REPOSITORY / name, root)
     for name, text in {"grow": GROW, "count": COUNT, "vary": VARY}.items():
         project.write(f"tasks/{name}.py", text)
     project.write("dvc.yaml", GRAPH)
-    project.write(".gitignore", "/data/\n/.c2p/\n/made.log\n/gate-*\n__pycache__/\n")
+    project.write(".gitignore", "/data/\n/.c2p/\n/made.log\n/gate-*\n/poison-*\n/fail\n__pycache__/\n")
     if not any(point.name == "c2p" for point in entry_points(group="prefect.plugins")):
         project.write("c2p-0.1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: c2p\nVersion: 0.1.0\n")
         project.write("c2p-0.1.0.dist-info/entry_points.txt", "[prefect.plugins]\nc2p = flows.prefect_plugin\n")
     subprocess.run(["git", "init", "-q", root], check=True)
     return project
+
+
+def wait_at_gate(project: Project, seconds: int = 60) -> int:
+    """Return once the part behind the pipe gate-3 has begun; the descriptor keeps it waiting until closed."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError(f"part 3 did not begin within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        return os.open(project.root / "gate-3", os.O_WRONLY)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,158 @@
+"""The flow on a real server: through the deployment, in-process, failing, killed; always the lock of `dvc repro`."""
+
+import json
+import os
+import re
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from toy_project import STAGES, Project, make_project, wait_at_gate
+
+from flows.server import running_url
+
+pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("flow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_SITE_CACHE_DIR", str(folder / "site"))
+        patch.setenv("DVC_GLOBAL_CONFIG_DIR", str(folder / "global"))
+        patch.setenv("C2P_PORT", free_port())
+        for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+            patch.delenv(name)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def served(isolated: Path) -> Iterator[Project]:
+    """A project with its server, work pool, worker and deployments up; stopping them ends every process."""
+    project = make_project(isolated / "served")
+    project.write("results/table1.md", "| a | b |\n|---|---|\n| 1 | 2 |\n")
+    try:
+        assert f"Prefect UI: http://127.0.0.1:{os.environ['C2P_PORT']}" in project.run("flows.server", "start")
+        processes = json.loads((project.root / ".c2p/prefect/processes.json").read_text())
+        family = [psutil.Process(processes[part]["pid"]) for part in ("server", "worker")]
+        yield project
+    finally:
+        project.run("flows.server", "stop")
+    assert not any(process.is_running() for process in family)
+    assert running_url(project.root) is None
+
+
+def ask(project: Project, path: str, **filters: Any) -> Any:
+    request = urllib.request.Request(
+        f"{running_url(project.root)}/{path}/filter",
+        json.dumps(filters).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def lock_of_dvc_repro(folder: Path, points: int) -> bytes:
+    other = make_project(folder)
+    other.replace("params.yaml", "points: 1024", f"points: {points}")
+    other.run("dvc", "repro")
+    return other.lock
+
+
+def test_bare_deployment_name_runs_to_the_lock_of_dvc_repro(served: Project, isolated: Path) -> None:
+    output = served.run("prefect", "--no-prompt", "deployment", "run", "pretrain-pipeline", "--watch")
+    assert "finished successfully" in output
+    assert "Traceback" not in output
+    assert served.lock == lock_of_dvc_repro(isolated / "twin", 1024)
+
+    runs = ask(served, "flow_runs")
+    subflows = {run["name"]: run for run in runs if run["parent_task_run_id"]}
+    assert sorted(subflows) == sorted(STAGES)
+    assert {run["state"]["name"] for run in runs} == {"Completed"}
+    parts = ask(served, "task_runs", flow_runs={"id": {"any_": [subflows["grow"]["id"]]}})
+    assert sorted(part["name"] for part in parts) == [f"part-{number:05d}" for number in range(6)]
+    artifacts = {artifact["key"]: artifact for artifact in ask(served, "artifacts")}
+    assert {"grow-progress", "stages", "results-table1"} <= set(artifacts)
+    assert float(artifacts["grow-progress"]["data"]) == 100.0
+
+
+def test_second_start_keeps_processes_and_deployments(served: Project) -> None:
+    before = (served.root / ".c2p/prefect/processes.json").read_text()
+    output = served.run("flows.server", "start")
+    assert f":{os.environ['C2P_PORT']}" in output
+    assert (served.root / ".c2p/prefect/processes.json").read_text() == before
+    assert [deployment["name"] for deployment in ask(served, "deployments")] == ["pretrain-pipeline"]
+
+
+def test_second_run_skips_everything_as_cached(served: Project) -> None:
+    made = served.made()
+    output = served.run("flows.pretrain_pipeline")
+    assert f"{len(STAGES)} stages: 0 ran, 0 restored, {len(STAGES)} current" in output
+    assert "Traceback" not in output
+    assert served.made() == made
+    latest = ask(served, "flow_runs", sort="START_TIME_DESC", limit=len(STAGES))
+    assert {run["name"]: run["state"]["name"] for run in latest} == dict.fromkeys(STAGES, "Cached")
+
+
+def test_bad_part_is_one_line_and_exit_code_2(served: Project) -> None:
+    lock = served.lock
+    served.replace("params.yaml", "points: 1024", "points: 512")
+    served.write("poison-0", "")
+    output = served.run("flows.pretrain_pipeline", "count", code=2)
+    assert re.search(r"ERROR .*part 0: got poison; allowed: food\s*$", output)
+    assert "Traceback" not in output
+    assert served.lock == lock
+    (served.root / "poison-0").unlink()
+
+
+def test_unknown_target_is_exit_code_2(served: Project) -> None:
+    output = served.run("flows.pretrain_pipeline", "nothing-of-the-kind", code=2)
+    assert "nothing-of-the-kind" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+def test_killed_flow_resumes_at_its_parts(served: Project, isolated: Path) -> None:
+    served.replace("params.yaml", "points: 512", "points: 256")
+    before = len(served.made())
+    os.mkfifo(served.root / "gate-3")
+    process = served.start("flows.pretrain_pipeline", C2P_WORKERS="1")
+    gate = wait_at_gate(served)
+    workers = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if any("spawn_main" in word for word in child.cmdline())
+    ]
+    assert workers
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    os.close(gate)
+    (served.root / "gate-3").unlink()
+    assert served.made()[before:] == ["0", "1", "2"]
+
+    output = served.run("flows.pretrain_pipeline")
+    assert "2 ran, 0 restored, 4 current" in output
+    assert sorted(served.made()[before:]) == ["0", "1", "2", "3", "4", "5", "count"]
+    twin = Project(isolated / "twin")
+    twin.replace("params.yaml", "points: 1024", "points: 256")
+    twin.run("dvc", "repro")
+    assert served.lock == twin.lock
+
+
+def test_without_a_server_the_flow_brings_its_own(isolated: Path) -> None:
+    project = make_project(isolated / "alone")
+    output = project.run("flows.pretrain_pipeline", "vary@0")
+    assert "1 stages: 1 ran, 0 restored, 0 current" in output
+    assert "Traceback" not in output
+    assert project.made() == ["vary"]
