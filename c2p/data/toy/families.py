@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from c2p.data.toy import aircraft, devices, furniture, household, seating, vehicles, vessels
+from c2p.data.toy import aircraft, containers, devices, furniture, household, seating, vehicles, vessels
 from c2p.data.toy.design import Design
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Design]] = {
     "airplane": aircraft.airplane,
-    "ashcan": vessels.ashcan,
+    "ashcan": containers.ashcan,
     "bag": household.bag,
-    "bathtub": vessels.bathtub,
+    "bathtub": containers.bathtub,
     "bed": furniture.bed,
     "bench": seating.bench,
     "bookshelf": furniture.bookshelf,
