@@ -56,11 +56,11 @@ def _methods(*wanted: tuple[str, str]) -> Callable[[Sequence[Cell]], list[Pair]]
     """Compare pairs of methods wherever they stand."""
 
     def pairs(cells: Sequence[Cell]) -> list[Pair]:
-        means = {c.method: c.mean for c in cells}
+        means = {c.method: c.mean for c in cells if c.mean is not None}
         return [
-            (f"{low} and {high}".replace("_", " "), a, b)
+            (f"{low} and {high}".replace("_", " "), means[low], means[high])
             for low, high in wanted
-            if (a := means.get(low)) is not None and (b := means.get(high)) is not None
+            if low in means and high in means
         ]
 
     return pairs
@@ -69,9 +69,9 @@ def _methods(*wanted: tuple[str, str]) -> Callable[[Sequence[Cell]], list[Pair]]
 def _minimum_over_weighted(cells: Sequence[Cell]) -> list[Pair]:
     means = {c.method: c.mean for c in cells if c.mean is not None}
     return [
-        (slug.replace("weighted_", "").replace("_", " "), value, means[slug.replace("weighted", "minimum")])
-        for slug, value in means.items()
-        if "weighted" in slug and slug.replace("weighted", "minimum") in means
+        (f"{c.heads[0]} {c.column}", c.mean, means[other])
+        for c in cells
+        if c.mean is not None and "weighted" in c.method and (other := c.method.replace("weighted", "minimum")) in means
     ]
 
 

@@ -172,6 +172,10 @@ def _notes(settings: params.Params, layout: Layout, cells: Sequence[Cell]) -> li
             f"Ours: profile {settings.profile}, {shapes}, encoder {settings.teacher.model}. Published: {layout.data}, "
             "ViT-B/32 with OpenAI's weights. The two don't measure the same thing."
         )
+    if any(cell.dataset == "validation" and cell.mean is not None for cell in cells):
+        notes.append(
+            "Validation split: of the pre-training collection, all rendered views; the checkpoint was chosen on it."
+        )
     if any(cell.method == "pointclip" and cell.mean is not None for cell in cells):
         notes.append(
             "PointCLIP: ours takes equal view weights and the last epoch; the published were searched on the test set."
