@@ -3,7 +3,7 @@
 import numpy as np
 
 from c2p.geometry.meshes import Mesh
-from c2p.rendering.gbuffer import GBuffer, camera_position, world_rays
+from c2p.rendering.gbuffer import MISS, GBuffer, camera_position, sample_window, world_rays
 
 
 class EmbreeScene:
@@ -14,25 +14,27 @@ class EmbreeScene:
         from embreex.rtcore_scene import EmbreeScene as Bvh
 
         self._bvh = Bvh()
+        self._low, self._high = mesh.vertices.min(0), mesh.vertices.max(0)
         vertices = np.ascontiguousarray(mesh.vertices, dtype=np.float32)
         self._triangles = TriangleMesh(self._bvh, vertices, np.ascontiguousarray(mesh.faces, dtype=np.int32))
 
     def rasterize(self, rotation: np.ndarray, distance: float, fov: float, size: int) -> GBuffer:
         """See the mesh in a view (gbuffer.Scene)."""
-        rays = world_rays(rotation, fov, size).reshape(-1, 3)
-        origins = np.empty_like(rays)
-        origins[:] = camera_position(rotation, distance).astype(np.float32)
-        hit = self._bvh.run(origins, rays, output=True)
-        face, u, v = hit["primID"], hit["u"], hit["v"]
-        missed = face < 0
-        barycentric = np.stack([1 - u - v, u, v], axis=-1)
-        barycentric[missed] = 0
-        depth = np.where(missed, np.float32(0), hit["tfar"])
-        return GBuffer(
-            face.astype(np.int32, copy=False).reshape(size, size),
-            barycentric.reshape(size, size, 3),
-            depth.reshape(size, size),
-        )
+        window = sample_window(self._low, self._high, rotation, distance, fov, size)
+        rays = np.ascontiguousarray(world_rays(rotation, fov, size)[window])
+        face = np.full((size, size), MISS, dtype=np.int32)
+        barycentric = np.zeros((size, size, 3), dtype=np.float32)
+        depth = np.zeros((size, size), dtype=np.float32)
+        if rays.size:
+            origins = np.empty_like(rays)
+            origins[:] = camera_position(rotation, distance).astype(np.float32)
+            hit = self._bvh.run(origins.reshape(-1, 3), rays.reshape(-1, 3), output=True)
+            seen, u, v, t = (hit[name].reshape(rays.shape[:2]) for name in ("primID", "u", "v", "tfar"))
+            met = seen >= 0
+            face[window] = seen
+            barycentric[window] = np.stack([1 - u - v, u, v], axis=-1) * met[..., None]
+            depth[window] = np.where(met, t, 0)
+        return GBuffer(face, barycentric, depth)
 
 
 def prepare(mesh: Mesh) -> EmbreeScene:

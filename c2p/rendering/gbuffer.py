@@ -66,6 +66,24 @@ def _world_rays(rotation: bytes, fov: float, size: int) -> np.ndarray:
     return rays
 
 
+def sample_window(
+    low: np.ndarray, high: np.ndarray, rotation: np.ndarray, distance: float, fov: float, size: int
+) -> tuple[slice, slice]:
+    """Rows and columns of the samples that can see a box; all of them where the box reaches behind the camera.
+
+    low, high: (3,) corners of the box, world frame.
+    """
+    corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+    view = corners @ rotation
+    depth = view[:, 2] + distance
+    if depth.min() <= 0.01:
+        return slice(0, size), slice(0, size)
+    place = (1 - view[:, :2] / (depth[:, None] * tan(radians(fov) / 2))) * (size / 2)
+    first = np.clip(np.floor(place.min(0)) - 1, 0, size).astype(int)
+    last = np.clip(np.ceil(place.max(0)) + 1, 0, size).astype(int)
+    return slice(first[1], last[1]), slice(first[0], last[0])
+
+
 def camera_position(rotation: np.ndarray, distance: float) -> np.ndarray:
     """The camera's place in the world: C = -T R^T, (3,) float64."""
     return -distance * np.asarray(rotation, dtype=np.float64)[:, 2]

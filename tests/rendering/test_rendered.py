@@ -12,7 +12,7 @@ from c2p import params
 from c2p.geometry.materials import Material, plain
 from c2p.geometry.meshes import Mesh, clean_mesh
 from c2p.geometry.views import view_set
-from c2p.rendering import render_views
+from c2p.rendering import embree, render_views
 from c2p.rendering.embree import prepare
 from c2p.rendering.shading import sample_texture
 
@@ -216,6 +216,18 @@ def test_gbuffer_points_lie_on_the_rays() -> None:
         np.testing.assert_allclose(y / z / tan(radians(30)), 1 - (2 * rows + 1) / 32, atol=1e-5)
         missed = gbuffer.face_id < 0
         assert not gbuffer.depth[missed].any() and not gbuffer.barycentric[missed].any()
+
+
+@pytest.mark.parametrize("centre", [[0.4, 0.3, 0.2], [-1.1, 0.2, 0.1], [0.0, 3.0, 0.0], [0.3, 0.2, 1.9]])
+def test_skipping_rays_beside_the_mesh_changes_nothing(centre: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    soup = make_soup(7)
+    mesh = replace(soup, vertices=soup.vertices * 0.3 + centre)
+    some = [prepare(mesh).rasterize(rotation, 2.0, 60.0, 33) for rotation in ROTATIONS]
+    monkeypatch.setattr(embree, "sample_window", lambda *_: (slice(0, 33), slice(0, 33)))
+    for few, rotation in zip(some, ROTATIONS, strict=True):
+        every = prepare(mesh).rasterize(rotation, 2.0, 60.0, 33)
+        for name in ("face_id", "barycentric", "depth"):
+            np.testing.assert_array_equal(getattr(few, name), getattr(every, name))
 
 
 def test_coincident_faces_leave_one_colour() -> None:
