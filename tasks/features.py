@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from c2p.data.features import write_feature_part
+from c2p.data.files import sha256
 from c2p.data.manifest import Manifest, read_manifest, read_rgb
-from c2p.data.sources import sha256
 from c2p.models.clip import WEIGHTS_FILE, Clip, load_clip
 from c2p.models.pictures import encode_pictures
 from c2p.params import Params

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from c2p.data.features import read_features
+from c2p.data.files import sha256
 from c2p.data.manifest import read_manifest, read_points
-from c2p.data.sources import sha256
 from c2p.geometry.views import view_set
 from c2p.models.clip import WEIGHTS_FILE, encode_text, load_clip
 from c2p.models.depth_encoder import DepthEncoder

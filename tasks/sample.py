@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from c2p.data.clouds import sample_part
-from c2p.data.sources import sha256
+from c2p.data.files import sha256
 from c2p.params import Params
 from tasks.closure import code_digest
 from tasks.layout import Layout

@@ -9,13 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from c2p.data.files import write_json
+from c2p.data.files import sha256, write_json
 from c2p.data.manifest import read_manifest, shard_rows, summary, verify, write_manifest
-from c2p.data.shards import SampleRef, index_tar, write_shard
-from c2p.data.sources import list_source, sha256
+from c2p.data.scene import describe
+from c2p.data.shards import SampleRef, write_shard
+from c2p.data.sources import list_source
 from c2p.data.splits import chunks, hold_out, scatter
+from c2p.data.tars import index_tar
 from c2p.params import Depth, Params, Render
-from c2p.rendering.scene import describe
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map

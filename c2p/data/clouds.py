@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from c2p.data.models import Model, read_mesh
-from c2p.data.parts import seed_of
+from c2p.data.splits import seed_of
 from c2p.geometry.meshes import normalise, rotate_up
 from c2p.geometry.points import farthest_points, normalise_points, sample_surface
 from c2p.params import Render

@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from c2p.data.catalogue import RemoteFile
-from c2p.data.sources import sha256
+from c2p.data.files import sha256
 
 logger = logging.getLogger(__name__)
 CHUNK = 1 << 20

@@ -1,5 +1,6 @@
 """Atomic files: whole under their name or not there at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -37,6 +38,12 @@ def write_text(path: Path, text: str) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """Write JSON atomically: sorted keys, two-space indent, final newline; NaN is refused (ValueError)."""
     return write_text(path, json.dumps(value, sort_keys=True, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _dump(path: Path, data: bytes) -> None:

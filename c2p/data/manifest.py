@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from c2p.data.benchmarks import PointSet
 from c2p.data.files import write_atomic
-from c2p.data.parts import decode_image
-from c2p.data.shards import decode_npy, index_tar, read_range
+from c2p.data.pictures import decode_image
+from c2p.data.pointset import PointSet
+from c2p.data.tars import decode_npy, index_tar, read_range
 
 FILE = "manifest.parquet"
 SCHEMA = pa.schema(

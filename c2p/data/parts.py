@@ -1,7 +1,6 @@
 """Parts: what rendering leaves of a few hundred models, a tar of RGB views and a Parquet table of surface clouds."""
 
 import hashlib
-import io
 import logging
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from c2p.data.archive import ArchiveError
 from c2p.data.models import Model, read_mesh
+from c2p.data.pictures import encode_png
+from c2p.data.splits import seed_of
+from c2p.data.tars import add_member
 from c2p.geometry.meshes import MeshError, normalise, rotate_up
 from c2p.geometry.points import sample_surface
 from c2p.geometry.views import view_set
@@ -98,28 +99,3 @@ def read_views(tar: Path) -> Iterator[tuple[str, list[bytes]]]:
             views.append(data.read())
         if views:
             yield key, views
-
-
-def add_member(file: tarfile.TarFile, name: str, data: bytes) -> None:
-    """Append a member whose header holds nothing that differs from run to run."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = len(data), 0o644
-    file.addfile(info, io.BytesIO(data))
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """(H, W) or (H, W, 3) uint8 as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=4)
-    return buffer.getvalue()
-
-
-def decode_image(data: bytes) -> np.ndarray:
-    """An encoded RGB picture as (H, W, 3) uint8."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
-
-
-def seed_of(key: str, seed: int) -> int:
-    """A seed of a model's own: the same on every machine and in every order."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")

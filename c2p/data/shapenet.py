@@ -5,7 +5,7 @@ from pathlib import Path
 
 from c2p.data.archive import open_archive
 from c2p.data.models import Model
-from c2p.data.vocabulary import BROKEN_SHAPENET_IDS, SHAPENET, SHAPENET_SYNSETS
+from c2p.data.vocabulary import SHAPENET, SHAPENET_SYNSETS, is_broken_shapenet
 
 logger = logging.getLogger(__name__)
 MESH_MEMBER = "models/model_normalized.obj"
@@ -28,7 +28,7 @@ def list_models(folder: Path) -> tuple[list[Model], tuple[str, ...]]:
     for path in archives:
         if path.stem not in names:
             raise ValueError(f"{path}: not a ShapeNetCore synset; allowed: the {len(names)} of ShapeNetCore.v2")
-        models += [m for m in _models_of(path, names[path.stem], splits) if not _is_broken(m.key)]
+        models += [m for m in _models_of(path, names[path.stem], splits) if not is_broken_shapenet(m.key)]
     if len(models) < len(splits):
         logger.info(
             "%d of %d listed models are used; the others are broken or not in the archives", len(models), len(splits)
@@ -59,8 +59,3 @@ def _models_of(path: Path, label: str, splits: dict[str, str]) -> list[Model]:
         if key in splits:
             found.append(Model(key, label, splits[key], str(path), member, f"{parts[0]}/{parts[1]}", "y"))
     return found
-
-
-def _is_broken(key: str) -> bool:
-    synset, model = key.split("-", 1)
-    return f"{synset}-{model.split('-')[0]}" in BROKEN_SHAPENET_IDS

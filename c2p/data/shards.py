@@ -1,8 +1,6 @@
 """WebDataset shards: samples of RGB views, depth maps, points and provenance, written so that bytes never vary."""
 
-import io
 import json
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +12,8 @@ import pyarrow.parquet as pq
 import torch
 import webdataset
 
-from c2p.data.parts import encode_png
+from c2p.data.pictures import encode_png
+from c2p.data.tars import encode_npy, read_range
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 from c2p.params import Depth, Render
@@ -47,40 +46,14 @@ def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: 
             points = _points(sample.points)[sample.key]
             images = depth_images(depth_maps(torch.from_numpy(points)[None], rotations, depth))[0, :, 0]
             greys = (images * 255).round().to(torch.uint8).numpy()
-            record: dict[str, Any] = {"__key__": sample.key, "json": _json(sample.meta), "points.npy": _npy(points)}
+            record: dict[str, Any] = {
+                "__key__": sample.key,
+                "json": _json(sample.meta),
+                "points.npy": encode_npy(points),
+            }
             for index, (view, grey) in enumerate(zip(_views(sample), greys, strict=True)):
                 record |= {f"rgb.{index:02d}.png": view, f"depth.{index:02d}.png": encode_png(grey)}
             writer.write(record)
-
-
-def index_tar(path: Path) -> dict[str, list[tuple[str, int, int]]]:
-    """Members of each sample of a tar: key -> (extension, offset of the data, size), in file order."""
-    index: dict[str, list[tuple[str, int, int]]] = {}
-    with tarfile.open(path) as file:
-        for member in file:
-            key, extension = member.name.split(".", 1)
-            index.setdefault(key, []).append((extension, member.offset_data, member.size))
-    return index
-
-
-def read_range(path: Path, offset: int, size: int) -> bytes:
-    """Bytes of one member.
-
-    Raises ValueError: the file ends before the member does.
-    """
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(size)
-    if len(data) != size:
-        raise ValueError(
-            f"{path}: ends within a member; check it with `c2p shards verify`, rebuild with `dvc repro -f shards`"
-        )
-    return data
-
-
-def decode_npy(data: bytes) -> np.ndarray:
-    """An array from .npy bytes; pickled objects are refused (ValueError)."""
-    return np.load(io.BytesIO(data), allow_pickle=False)
 
 
 def _views(sample: SampleRef) -> list[bytes]:
@@ -96,9 +69,3 @@ def _points(path: str) -> dict[str, np.ndarray]:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True).encode()
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()

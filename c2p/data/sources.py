@@ -1,12 +1,11 @@
 """sources.json: which collections the raw folder holds, written by the download stage and read by the next ones."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from c2p.data import meshfolder, modelnet, shapenet
-from c2p.data.files import write_json
+from c2p.data.files import sha256, write_json
 from c2p.data.models import Model, UpAxis
 
 FILE = "sources.json"
@@ -56,9 +55,3 @@ def list_source(raw: Path, name: str) -> tuple[list[Model], tuple[str, ...]]:
     if name == "meshes":
         return meshfolder.list_models(path, up=source.up)
     return modelnet.list_models(path, name=name, complete=not source.made)
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

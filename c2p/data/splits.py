@@ -1,4 +1,4 @@
-"""Training and validation splits that depend on nothing but the keys."""
+"""Splits, orders and seeds that depend on nothing but the keys."""
 
 import hashlib
 from collections import defaultdict
@@ -31,3 +31,8 @@ def scatter(keys: Iterable[str]) -> list[str]:
 def chunks(items: Sequence[T], size: int) -> list[list[T]]:
     """Consecutive pieces of at most `size` items."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def seed_of(key: str, seed: int) -> int:
+    """A seed of a model's own: the same on every machine and in every order."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8], "big")

@@ -1,0 +1,180 @@
+"""The whole graph at a tiny size: run by DVC alone and by the flow, to the same bytes."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = [
+    "download.toy_train=3",
+    "download.toy_validation=1",
+    "download.toy_benchmark_train=3",
+    "download.toy_benchmark_test=2",
+    "render.size=32",
+    "render.supersample=1",
+    "render.cloud_points=512",
+    "sample.points=256",
+    "depth.size=32",
+    "shards.samples_per_shard=40",
+    "teacher.epochs=1",
+    "teacher.batch=25",
+    "pretrain.seeds=[0, 1]",
+    "pretrain.epochs=2",
+    "pretrain.batch=25",
+    "pretrain.checkpoint_every=1",
+    "adapter.epochs=2",
+    "pointclip.epochs=2",
+    "pointclip.size=32",
+    "fewshot.shots=2",
+    "fewshot.seeds=[0, 1]",
+    "fullshot.seeds=[0, 1]",
+    "fullshot.epochs=2",
+    "ablations.dilations=[1, 2]",
+]
+
+
+def make_project(folder: Path) -> Path:
+    """A copy of the project's files, as a repository of its own, with tiny parameters and no results."""
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in names.stdout.splitlines():
+        if (
+            name.split("/")[0] in ("metrics", "results", "docs", "tests")
+            or name == "dvc.lock"
+            or not (ROOT / name).is_file()
+        ):
+            continue
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "start")
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    run(folder, sys.executable, "-m", "c2p.cli", "profile", "use", "demo", *settings)
+    return folder
+
+
+def run(folder: Path, *command: str, code: int = 0) -> str:
+    """Run a command in a project's folder with this environment's programs first; its output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(folder), "PREFECT_HOME": str(folder / ".c2p/prefect")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def by_flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project brought to its tables by the flow, in-process, without a server."""
+    folder = make_project(tmp_path_factory.mktemp("flow"))
+    run(folder, sys.executable, "-m", "flows.pretrain_pipeline")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_dvc_and_the_flow_leave_the_same_bytes(by_flow: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    by_dvc = make_project(tmp_path_factory.mktemp("dvc"))
+    run(by_dvc, "dvc", "repro")
+    assert (by_dvc / "dvc.lock").read_bytes() == (by_flow / "dvc.lock").read_bytes()
+    for name in ("cells.csv", "table1.md", "report.html"):
+        assert (by_dvc / "results" / name).read_bytes() == (by_flow / "results" / name).read_bytes()
+    before = (by_dvc / "dvc.lock").read_bytes()
+    assert "0 ran" in run(by_dvc, sys.executable, "-m", "flows.pretrain_pipeline"), "the flow skips what DVC has done"
+    assert (by_dvc / "dvc.lock").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_dvc_skips_what_the_flow_has_done(by_flow: Path) -> None:
+    before = (by_flow / "dvc.lock").read_bytes()
+    said = run(by_flow, "dvc", "repro")
+    assert "Running stage" not in said
+    assert (by_flow / "dvc.lock").read_bytes() == before
+    assert "Data and pipelines are up to date" in run(by_flow, "dvc", "status")
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_the_tables_are_whole(by_flow: Path) -> None:
+    with (by_flow / "results/cells.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    header = (
+        "table,row,column,dataset,method,pretrained,views,shots,metric,mean,std,n_seeds,chance,published,"
+        "published_source,profile,data_rev,git_rev"
+    )
+    assert list(rows[0]) == header.split(",")
+    assert {row["table"] for row in rows} >= {"1", "2", "3", "4", "5"}
+    for row in rows:
+        for column in ("mean", "std", "chance", "published"):
+            assert row[column] == "" or 0 <= float(row[column]) <= 100
+    ours = [row for row in rows if row["mean"]]
+    assert {row["dataset"] for row in ours if row["table"] == "1"} >= {"modelnet10", "modelnet40"}
+    assert all(row["profile"] == "demo" and row["data_rev"] and row["git_rev"] for row in ours)
+    for number in range(1, 6):
+        assert (by_flow / f"results/table{number}.md").read_text().startswith(("#", "|", "**", "Table"))
+    assert "http" not in (by_flow / "results/report.html").read_text().split("<body")[0], "the page loads nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_commands_read_what_the_run_left(by_flow: Path) -> None:
+    python = sys.executable
+    assert "0 problems" in run(by_flow, python, "-m", "c2p.cli", "shards", "verify")
+    assert "airplane" in run(by_flow, python, "-m", "c2p.cli", "shards", "stats")
+    member = "data/raw/shapenet/03001627.zip"
+    import zipfile
+
+    with zipfile.ZipFile(by_flow / member) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".obj"))
+    labels = ["--labels", "chair,table,lamp"]
+    assert run(by_flow, python, "-m", "c2p.cli", "classify", f"{member}:{name}", *labels).count("%") == 3
+    assert "10 views" in run(by_flow, python, "-m", "c2p.cli", "render", f"{member}:{name}", "--out", "views.png")
+    assert "Table 1" in run(by_flow, python, "-m", "c2p.cli", "tables", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_shard_cut_short_is_found(by_flow: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shutil.copytree(by_flow / "data/shards", shards)
+    tar = sorted(shards.glob("*.tar"))[0]
+    tar.chmod(0o644)
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    said = run(by_flow, sys.executable, "-m", "c2p.cli", "shards", "verify", "--shards", str(shards), code=1)
+    assert "differs from the manifest" in said
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_encoders_load_in_open_clip(by_flow: Path) -> None:
+    import open_clip
+    import torch
+
+    model = open_clip.create_model(f"local-dir:{by_flow / 'models/depth_encoder'}", require_pretrained=True)
+    assert model.encode_image(torch.zeros(1, 3, 64, 64)).shape[0] == 1
+    best = json.loads((by_flow / "metrics/select.json").read_text())["best_seed"]
+    folder = by_flow / "models/depth_encoder"
+    weights = [f / "open_clip_model.safetensors" for f in (folder, folder / f"seed-{best}")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_pretraining_and_selection_never_see_a_benchmark() -> None:
+    """Neither their code nor their inputs lead to a benchmark set."""
+    from tasks.closure import import_closure
+
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in ("teacher", "features", "pretrain", "select"):
+        assert not [d for d in stages[name]["deps"] if "benchmarks" in d and d.startswith("data/")]
+        files = {path.as_posix() for path in import_closure(f"tasks.{name}")}
+        assert not [
+            f for f in files if f.endswith(("scanobjectnn.py", "modelnet.py")) or f.startswith("tasks/benchmarks")
+        ]
