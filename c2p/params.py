@@ -356,7 +356,12 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal:
         allowed = typing.get_args(kind)
-        _require(value in allowed and type(value) in {type(a) for a in allowed}, name, value, "one of " + ", ".join(map(str, allowed)))
+        _require(
+            value in allowed and type(value) in {type(a) for a in allowed},
+            name,
+            value,
+            "one of " + ", ".join(map(str, allowed)),
+        )
         return value
     if origin is tuple:
         _require(isinstance(value, list | tuple), name, value, "a list")
@@ -380,7 +385,9 @@ def _convert_section(kind: type, value: Any, name: str) -> Any:
     known = [f.name for f in fields(kind)]
     prefix = f"{name}." if name else ""
     for key in value:
-        _require(key in known, f"{prefix}{key}", value[key], f"unknown key; known here: {', '.join(known)}", known=False)
+        _require(
+            key in known, f"{prefix}{key}", value[key], f"unknown key; known here: {', '.join(known)}", known=False
+        )
     missing = [key for key in known if key not in value]
     if missing:
         raise ParameterError(f"{prefix}{missing[0]}: missing; profiles/demo.yaml shows every key")

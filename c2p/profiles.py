@@ -80,7 +80,11 @@ def flow_yaml(value: Any) -> str:
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Lines `section.key: old -> new` for everything that differs."""
     old, new = _flat(before), _flat(after)
-    return [f"{key}: {old.get(key, '-')} -> {new.get(key, '-')}" for key in sorted(old | new) if old.get(key) != new.get(key)]
+    return [
+        f"{key}: {old.get(key, '-')} -> {new.get(key, '-')}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
+    ]
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

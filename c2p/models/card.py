@@ -41,7 +41,9 @@ def model_card(params: Params, *, seed: int, epoch: int, accuracy: float) -> str
         profile=params.profile,
         seed=seed,
         teacher=f"{params.teacher.model} ({params.teacher.pretrained or 'trained in this run'})",
-        source={"toy": "shapes made by c2p", "shapenet": "ShapeNetCore.v2", "meshes": "the user's meshes"}[params.download.source],
+        source={"toy": "shapes made by c2p", "shapenet": "ShapeNetCore.v2", "meshes": "the user's meshes"}[
+            params.download.source
+        ],
         epoch=epoch,
         accuracy=accuracy,
         parameters=yaml.safe_dump(_plain(sections), sort_keys=False),
