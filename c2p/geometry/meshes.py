@@ -24,6 +24,9 @@ EXTENSIONS = ("off", "obj", "glb", "ply", "stl")
 SLIVER = 1e-12
 """A face whose doubled area is at most this share of its longest edge squared is degenerate."""
 
+LARGEST = 1e60
+"""Coordinates up to here have areas that can be computed in float64."""
+
 Read = Callable[[str], bytes | None]
 
 
@@ -53,8 +56,8 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
     relative to the mesh's (MTL, textures; `../images/x.jpg` occurs), or None where there is none or it may not be read.
     Coincident faces (same three positions, any winding: the first stays) and degenerate faces are dropped. A missing
     MTL or texture is logged, not an error.
-    Raises MeshError: unreadable, no faces, index out of range, non-finite vertices, more than max_faces faces, all
-    faces degenerate. Raises ValueError: unknown extension.
+    Raises MeshError: unreadable, no faces, index out of range, non-finite or too large vertices, more than max_faces
+    faces, all faces degenerate. Raises ValueError: unknown extension.
     """
     kind = extension.lower().lstrip(".")
     if kind not in EXTENSIONS:
@@ -94,6 +97,8 @@ def clean_mesh(mesh: Mesh) -> Mesh:
     used[faces] = True
     if not np.isfinite(vertices[used]).all():
         raise MeshError("non-finite vertices")
+    if np.abs(vertices[used]).max() > LARGEST:
+        raise MeshError("vertices too large")
     vertices, faces = _compact(vertices, faces, used)
     first, label = _distinct(vertices)
     vertices, faces = vertices[first], label[faces]

@@ -16,10 +16,11 @@ SHININESS_DOUBLINGS = 6
 
 
 def face_normals(mesh: Mesh) -> np.ndarray:
-    """Unit normals by winding: (F, 3) float32."""
+    """Unit normals by winding, 0 for a face without area: (F, 3) float32."""
     a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
     normal = np.cross(b - a, c - a)
-    return (normal / np.sqrt((normal**2).sum(1, keepdims=True))).astype(np.float32)
+    length = np.sqrt((normal**2).sum(1, keepdims=True))
+    return (normal / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 def shade(

@@ -200,6 +200,7 @@ def test_coincident_and_degenerate_faces_are_dropped() -> None:
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", "obj", "index out of range"),
         ("OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n", "off", "non-finite vertices"),
         ("OFF\n3 1 0\n0 0 inf\n1 0 0\n0 1 0\n3 0 1 2\n", "off", "non-finite vertices"),
+        ("OFF\n3 1 0\n0 0 1e200\n1 0 0\n0 1 0\n3 0 1 2\n", "off", "vertices too large"),
         ("OFF\n3 2 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n3 0 0 1\n", "off", "all faces degenerate"),
         ("OFF\n3 99999999999 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "more than 1000 faces"),
         ("OFF\n99999999999 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "unreadable"),
