@@ -22,7 +22,8 @@ def line_chart(series: Mapping[str, Sequence[tuple[float, float]]], *, x_label: 
     """
     points = [point for line in series.values() for point in line]
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    x_ticks, y_ticks = ticks(min(xs), max(xs), 5), ticks(min(ys), max(ys), 4)
+    x_ticks = [x for x in ticks(min(xs), max(xs), 5) if x == round(x)]
+    y_ticks = ticks(min(ys), max(ys), 4)
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
     y_low, y_high = min(y_ticks[0], min(ys)), max(y_ticks[-1], max(ys))
 

@@ -86,7 +86,11 @@ def write_report(path: Path, report: Report) -> Path:
         profile=report.settings.profile,
         headline=_headline(report),
         tiles=_tiles(report),
-        claims=[c for t in report.tables for c in check_claims(t.layout.table, _cells(report, t))],
+        claims=[
+            (f"Table {table.layout.table}", claim)
+            for table in report.tables
+            for claim in check_claims(table.layout.table, [c for c in report.cells if c.table == table.layout.table])
+        ],
         bars=_bars(report),
         curves=_curves(report.curves),
         confusion=Markup(confusion_chart(report.confusion.counts, report.confusion.classes))
@@ -131,10 +135,6 @@ def gallery_views(names: Sequence[str]) -> list[int]:
     if set(GALLERY_VIEWS) <= set(names):
         return [list(names).index(name) for name in GALLERY_VIEWS]
     return list(range(min(len(GALLERY_VIEWS), len(names))))
-
-
-def _cells(report: Report, table: Table) -> list[Cell]:
-    return [cell for cell in report.cells if cell.table == table.layout.table]
 
 
 def _main_dataset(report: Report) -> str:
