@@ -126,17 +126,22 @@ def _map_parts(
         room.release()
 
     futures: list[Any] = []
-    for name, job in zip(job_names(function, jobs, names), jobs, strict=True):
-        room.acquire()
-        if not all(states):
-            break
-        futures.append(part.submit(name, functools.partial(pool.run, function, job)))
-        futures[-1].add_done_callback(finish)
-        progress.show(len(states))
-    results = []
-    for future in futures:
-        results.append(future.result())
-        progress.show(len(states))
+    try:
+        for name, job in zip(job_names(function, jobs, names), jobs, strict=True):
+            room.acquire()
+            if not all(states):
+                break
+            futures.append(part.submit(name, functools.partial(pool.run, function, job)))
+            futures[-1].add_done_callback(finish)
+            progress.show(len(states))
+        results = []
+        for future in futures:
+            results.append(future.result())
+            progress.show(len(states))
+    except BaseException as error:
+        if not isinstance(error, Exception):  # Ctrl-C or a cancelled run: the tasks' threads must not wait for parts
+            pool.stop()
+        raise
     assert len(results) == len(jobs), "a part failed and said nothing"
     progress.show(len(jobs))
     return results

@@ -42,6 +42,10 @@ class WorkerDied(RuntimeError):
     """A worker process ended in the middle of a job, killed from outside."""
 
 
+class PoolStopped(RuntimeError):
+    """The pool was stopped while a job waited or ran."""
+
+
 def serial(function: Callable[[J], R], jobs: Sequence[J], /, *, names: Sequence[str] | None = None) -> list[R]:
     """Run the jobs one after another in this process: a `Map`."""
     job_names(function, jobs, names)
@@ -78,6 +82,7 @@ class WorkerPool:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = worker_count() if workers is None else workers
         self._context = _WorkerContext()
+        self._stopped = False
         self._executor: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -86,16 +91,21 @@ class WorkerPool:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and not issubclass(kind, Exception):
-            self._context.terminate()
+            self.stop()
         with self._lock:
             executor, self._executor = self._executor, None
         if executor:
             executor.shutdown(cancel_futures=True)
 
+    def stop(self) -> None:
+        """End the workers at once, for an interrupt; whoever waits for a job gets PoolStopped."""
+        self._stopped = True
+        self._context.terminate()
+
     def run(self, function: Callable[[J], R], job: J) -> R:
         """Run one job in a worker and wait for it.
 
-        Raises what the job raised, or WorkerDied.
+        Raises what the job raised, WorkerDied or PoolStopped.
         """
         return self._collect(self._submit(function, job))
 
@@ -117,6 +127,8 @@ class WorkerPool:
 
     def _submit(self, function: Callable[[J], R], job: J) -> Future[tuple[R, list[logging.LogRecord]]]:
         with self._lock:
+            if self._stopped:
+                raise PoolStopped("the workers were stopped")
             if self._executor is None:
                 level = logging.getLogger("c2p").getEffectiveLevel()
                 self._executor = ProcessPoolExecutor(
@@ -126,7 +138,7 @@ class WorkerPool:
                 return self._executor.submit(_run_job, function, job)
             except BrokenProcessPool:
                 self._executor = None
-                raise _worker_died() from None
+                raise self._broken() from None
 
     def _collect(self, future: Future[tuple[R, list[logging.LogRecord]]]) -> R:
         try:
@@ -134,12 +146,20 @@ class WorkerPool:
         except BrokenProcessPool:
             with self._lock:
                 self._executor = None
-            raise _worker_died() from None
+            raise self._broken() from None
         except Exception as error:
             _handle(error.__dict__.pop("_records", []))
             raise
         _handle(records)
         return result
+
+    def _broken(self) -> RuntimeError:
+        if self._stopped:
+            return PoolStopped("the workers were stopped")
+        return WorkerDied(
+            "a worker process was killed, often for lack of memory; finished parts are kept: run again, if need be "
+            "with fewer workers (C2P_WORKERS=1)"
+        )
 
 
 class _WorkerContext(multiprocessing.context.SpawnContext):
@@ -215,13 +235,6 @@ def _run_job(function: Callable[[J], R], job: J) -> tuple[R, list[logging.LogRec
 def _handle(records: list[logging.LogRecord]) -> None:
     for record in records:
         logging.getLogger(record.name).handle(record)
-
-
-def _worker_died() -> WorkerDied:
-    return WorkerDied(
-        "a worker process was killed, often for lack of memory; finished parts are kept: run again, if need be with "
-        "fewer workers (C2P_WORKERS=1)"
-    )
 
 
 @contextmanager

@@ -1,0 +1,67 @@
+"""dvc.yaml against the stages' code: every file that can change a stage's bytes is among its dependencies."""
+
+import ast
+import inspect
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from c2p.params import Params
+from tasks.closure import import_closure
+from tasks.stage import parse_command, stage_names
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAPH: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def local_dependencies(stage: str) -> list[Path]:
+    return [Path(dependency) for dependency in GRAPH[stage].get("deps", []) if "${" not in dependency]
+
+
+def test_every_stage_has_a_module_and_the_other_way_round() -> None:
+    assert sorted(GRAPH) == stage_names()
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_command_calls_the_stage_with_its_matrix_keys(stage: str) -> None:
+    call = parse_command(GRAPH[stage]["cmd"])
+    assert call is not None
+    assert call.stage == stage
+    assert sorted(call.item) == sorted(list(inspect.signature(import_module(f"tasks.{stage}").run).parameters)[3:])
+    assert sorted(call.item) == sorted(GRAPH[stage].get("matrix", {}))
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_dependencies_cover_the_import_closure(stage: str) -> None:
+    dependencies = local_dependencies(stage)
+    missing = [
+        path.as_posix()
+        for path in import_closure(f"tasks.{stage}")
+        if not any(path == dependency or dependency in path.parents for dependency in dependencies)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_code_dependencies_exist(stage: str) -> None:
+    code = [path for path in local_dependencies(stage) if path.parts[0] in ("c2p", "tasks", "flows")]
+    assert Path(f"tasks/{stage}.py") in code
+    assert [path for path in code if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_parameters_that_the_body_reads_are_listed(stage: str) -> None:
+    listed = {entry.partition(".")[0] for entry in GRAPH[stage].get("params", []) if isinstance(entry, str)}
+    sections = {field.name for field in fields(Params)}
+    assert listed <= sections
+    tree = ast.parse((ROOT / "tasks" / f"{stage}.py").read_text())
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    assert read & sections <= listed
