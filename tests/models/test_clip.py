@@ -30,6 +30,9 @@ TEACHER = params.Teacher(
 )
 
 
+PROJECTION = "attnpool.c_proj.weight"
+
+
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     return create_clip(TEACHER)
@@ -46,6 +49,11 @@ def _images(count: int, size: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
+def _projection(model: torch.nn.Module) -> torch.Tensor:
+    """A weight of the visual tower through which every feature goes."""
+    return model.visual.get_parameter(PROJECTION)
+
+
 def _images_for(clip: Clip, count: int = 4) -> torch.Tensor:
     return _images(count, clip.image_size[0])
 
@@ -58,7 +66,7 @@ def test_creation_depends_on_the_seed_alone_and_leaves_the_global_generator(clip
     assert torch.equal(torch.rand(3), expected)
     pairs = list(zip(clip.model.state_dict().values(), again.model.state_dict().values(), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(clip.model.visual.proj, other.model.visual.proj)
+    assert not torch.equal(_projection(clip.model), _projection(other.model))
     assert not clip.model.training and not any(weight.requires_grad for weight in clip.model.parameters())
 
 
@@ -120,7 +128,7 @@ def test_creation_refuses_in_one_line(change: dict[str, str], message: str) -> N
 
 def test_creation_loads_a_weights_file_and_refuses_one_that_does_not_fit(folder: Path, tmp_path: Path) -> None:
     given = dataclasses.replace(TEACHER, seed=77, pretrained=str(folder / WEIGHTS_FILE))
-    assert torch.equal(create_clip(given).model.visual.proj, load_clip(folder).model.visual.proj)
+    assert torch.equal(_projection(create_clip(given).model), _projection(load_clip(folder).model))
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes((folder / WEIGHTS_FILE).read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"can't be loaded into c2p-demo") as caught:
@@ -154,18 +162,18 @@ def test_depth_encoder_starts_as_the_tower_and_trains_apart_from_it(clip: Clip) 
     encoder = DepthEncoder.from_clip(clip)
     images = _images_for(clip)
     torch.testing.assert_close(encoder(images), encode_images(clip, images), rtol=1e-4, atol=1e-5)
-    before = clip.model.visual.proj.clone()
+    before = _projection(clip.model).clone()
     encoder(images).square().sum().backward()
     torch.optim.SGD(encoder.parameters(), 0.1).step()
     assert all(weight.grad is not None for weight in encoder.parameters())
-    assert torch.equal(clip.model.visual.proj, before)
+    assert torch.equal(_projection(clip.model), before)
     assert not torch.allclose(encoder(images), encode_images(clip, images), atol=1e-3)
 
 
 def test_depth_encoder_folder_is_a_whole_clip(clip: Clip, tmp_path: Path) -> None:
     encoder = DepthEncoder.from_clip(clip)
     with torch.no_grad():
-        encoder.visual.proj.mul_(-1.5)
+        _projection(encoder).mul_(-1.5)
     save_depth_encoder(encoder, clip, tmp_path / "a", "# A depth encoder\n")
     save_depth_encoder(encoder, clip, tmp_path / "b", "# A depth encoder\n")
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
@@ -182,14 +190,14 @@ def test_weights_that_do_not_fit_are_refused(clip: Clip, tmp_path: Path) -> None
     encoder = DepthEncoder.from_clip(clip)
     weights = encoder.visual.state_dict()
     load_visual(encoder, {name: tensor.clone() for name, tensor in weights.items()})
-    with pytest.raises(ModelError, match="weights: proj has shape"):
-        load_visual(encoder, weights | {"proj": torch.zeros(3, 3)})
-    with pytest.raises(ModelError, match="weights: proj is missing"):
-        load_visual(encoder, {name: tensor for name, tensor in weights.items() if name != "proj"})
+    with pytest.raises(ModelError, match=f"weights: {PROJECTION} has shape"):
+        load_visual(encoder, weights | {PROJECTION: torch.zeros(3, 3)})
+    with pytest.raises(ModelError, match=f"weights: {PROJECTION} is missing"):
+        load_visual(encoder, {name: tensor for name, tensor in weights.items() if name != PROJECTION})
     with pytest.raises(ModelError, match="weights: extra is unknown"):
         load_visual(encoder, weights | {"extra": torch.zeros(1)})
-    encoder.visual.proj = torch.nn.Parameter(torch.zeros(3, 3))
-    with pytest.raises(ModelError, match=r"visual\.proj has shape"):
+    encoder.visual.attnpool.c_proj = torch.nn.Linear(3, 3)
+    with pytest.raises(ModelError, match=r"visual\.attnpool\.c_proj\.\w+ has shape"):
         save_depth_encoder(encoder, clip, tmp_path / "out", "")
     assert not (tmp_path / "out").exists()
 

@@ -102,16 +102,17 @@ def test_first_step_is_the_papers_loss_on_the_drawn_views(clip: Clip, data, tmp_
     )
     points, targets = data
     draw = draw_epoch(5, 0, samples=SAMPLES, views=len(ROTATIONS), jitter=0.1)
-    encoder, features, images = DepthEncoder.from_clip(clip), [[], []], []
-    with torch.no_grad():
-        for sample in draw.order[:4]:
-            view = draw.views[sample]
-            images.append(targets[sample, view])
-            for which in (0, 1):
-                factor = float(draw.distances[sample, which])
-                raw = depth_maps(points[sample][None], ROTATIONS[view][None], DEPTH, factor)
-                features[which].append(encoder(depth_images(raw)[0])[0])
-    first, second = torch.stack(features[0]), torch.stack(features[1])
+    maps: list[list[torch.Tensor]] = [[], []]
+    images = []
+    for sample in draw.order[:4]:
+        view = draw.views[sample]
+        images.append(targets[sample, view])
+        for which in (0, 1):
+            factor = float(draw.distances[sample, which])
+            raw = depth_maps(points[sample][None], ROTATIONS[view][None], DEPTH, factor)
+            maps[which].append(depth_images(raw)[0, 0])
+    with torch.no_grad():  # in training mode: the tower's batch norms see both distances of the whole batch
+        first, second = DepthEncoder.from_clip(clip).train()(torch.stack(maps[0] + maps[1])).split(4)
     intra = nt_xent(first, second, 0.07).item()
     cross = nt_xent((first + second) / 2, torch.stack(images), 0.07).item()
     assert seen[0]["intra"] == pytest.approx(intra, rel=1e-3)
@@ -207,7 +208,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_checkpoint(
     def spoil(step: int, steps: int, values: dict[str, float]) -> None:
         if step == 2:
             with torch.no_grad():
-                encoder.visual.proj.fill_(float("nan"))
+                encoder.visual.attnpool.c_proj.weight.fill_(float("nan"))
 
     settings = dataclasses.replace(SETTINGS, batch=5, checkpoint_every=1)
     healthy = pretrain(
@@ -234,8 +235,8 @@ def test_without_intra_only_equation_10_at_the_plain_distance(clip: Clip, data, 
     draw = draw_epoch(5, 0, samples=SAMPLES, views=len(ROTATIONS), jitter=0.1)
     rows = draw.order[:4]
     with torch.no_grad():
-        raw = torch.cat([depth_maps(points[i][None], ROTATIONS[draw.views[i]][None], DEPTH)[0] for i in rows])
-        features = DepthEncoder.from_clip(clip)(depth_images(raw))
+        raw = torch.cat([depth_maps(points[i][None], ROTATIONS[draw.views[i]][None], DEPTH) for i in rows])
+        features = DepthEncoder.from_clip(clip).train()(depth_images(raw)[:, 0])
     expected = nt_xent(features, torch.stack([targets[i, draw.views[i]] for i in rows]), 0.07).item()
     assert seen[0]["loss"] == pytest.approx(expected, rel=1e-3)
     assert history[0]["intra"] == 0.0 and history[0]["sigma"] == 1.0

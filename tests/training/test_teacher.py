@@ -135,6 +135,6 @@ def test_a_loss_that_is_not_finite_names_the_step() -> None:
     images, names = _pictures(8, 0)
     clip = create_clip(SETTINGS)
     with torch.no_grad():
-        clip.model.visual.proj.fill_(float("nan"))
+        clip.model.visual.attnpool.c_proj.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match="nan at step 1"):
         train_teacher(clip, images, [[name] for name in names], SETTINGS)
