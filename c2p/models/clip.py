@@ -129,9 +129,11 @@ def prepare_images(images: Tensor, clip: Clip, *, standardise: bool = True) -> T
         raise ModelError(f"images: got shape {tuple(images.shape)}; allowed: (B, 3, H, W)")
     images = images.float()
     if tuple(images.shape[-2:]) != clip.image_size:
+        channels = images[:, :1] if images.stride(1) == 0 else images  # an expanded grey image is resized once
         images = functional.interpolate(
-            images, clip.image_size, mode=clip.interpolation, align_corners=False, antialias=True
-        ).clamp(0, 1)
+            channels, clip.image_size, mode=clip.interpolation, align_corners=False, antialias=True
+        )
+        images = images.clamp(0, 1).expand(-1, 3, -1, -1)
     if not standardise:
         return images
     mean = images.new_tensor(clip.mean)[:, None, None]

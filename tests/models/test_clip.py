@@ -99,6 +99,8 @@ def test_preparation_is_resize_then_standardise(clip: Clip) -> None:
     assert torch.equal(prepare_images(images, clip, standardise=False), images)
     enlarged = images.repeat_interleave(4, -1).repeat_interleave(4, -2)
     assert prepare_images(enlarged, clip).shape == (2, 3, size, size)
+    grey = torch.rand(2, 1, 2 * size, 2 * size, generator=torch.Generator().manual_seed(1)).expand(-1, 3, -1, -1)
+    assert torch.equal(prepare_images(grey, clip), prepare_images(grey.contiguous(), clip))
     flat = torch.full((1, 3, size // 2, 2 * size), 0.25)
     torch.testing.assert_close(prepare_images(flat, clip, standardise=False), torch.full((1, 3, size, size), 0.25))
     assert not torch.equal(encode_images(clip, images), encode_images(clip, images, standardise=False))
