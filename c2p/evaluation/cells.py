@@ -1,36 +1,15 @@
 """The cells of Tables 1 to 5 in long form: what was measured, beside what was published."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from c2p import params
-from c2p.data.files import write_text
 from c2p.evaluation import published
 from c2p.evaluation.methods import AGGREGATIONS, RGB_VIEWS, ZEROSHOT, rendering_slug
 from c2p.evaluation.published import Published
 from c2p.geometry.views import view_set
 
-HEADER = (
-    *(
-        "table",
-        "row",
-        "column",
-        "dataset",
-        "method",
-        "pretrained",
-        "views",
-        "shots",
-        "metric",
-        "mean",
-        "std",
-        "n_seeds",
-    ),
-    *("chance", "published", "published_source", "profile", "data_rev", "git_rev"),
-)
 CONTROLS = "text"
 """Name in place of a table's number for controls that the paper's text reports."""
 ORDER = (
@@ -90,38 +69,6 @@ def build_cells(
         *_rendering(settings, metrics.get("ablations", {})),
         *_controls(settings, metrics),
     ]
-
-
-def write_cells(path: Path, cells: Sequence[Cell], *, profile: str, git_rev: str) -> Path:
-    """Write the cells as CSV, one row a cell; percent, empty where not defined."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
-    for cell in cells:
-        ours = cell.mean is not None
-        writer.writerow(
-            [
-                cell.table,
-                ", ".join(cell.heads),
-                cell.column,
-                cell.dataset,
-                cell.method,
-                "" if cell.pretrained is None else str(cell.pretrained).lower(),
-                _plain(cell.views),
-                _plain(cell.shots),
-                "top1",
-                _plain(cell.mean),
-                _plain(cell.std),
-                _plain(cell.n_seeds),
-                _plain(cell.chance),
-                _plain(cell.published.value if cell.published else None),
-                cell.published.source if cell.published else "",
-                profile,
-                cell.data_rev,
-                git_rev if ours else "",
-            ]
-        )
-    return write_text(path, text.getvalue())
 
 
 def _zeroshot(settings: params.Params, metrics: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[Cell]:
@@ -310,7 +257,3 @@ def _encoder(settings: params.Params) -> str:
 
 def _rank(dataset: str) -> tuple[int, str]:
     return (ORDER.index(dataset) if dataset in ORDER else ORDER.index("meshes"), dataset)
-
-
-def _plain(value: object) -> str:
-    return "" if value is None else str(value)

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def digest_weights(folder: Path) -> str:
     return digest_files(*paths)
 
 
+@cache
 def digest_code(modules: tuple[str, ...] = FEATURE_CODE) -> str:
     """Sha256 of the text of modules, found without importing them: part of the key of what they make."""
     specs = [find_spec(name) for name in modules]

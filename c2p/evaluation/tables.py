@@ -8,10 +8,28 @@ from pathlib import Path
 
 from c2p import params
 from c2p.data.files import write_text
-from c2p.evaluation.cells import CONTROLS, OTHER_NETWORK, Cell, write_cells
+from c2p.evaluation.cells import CONTROLS, OTHER_NETWORK, Cell
 from c2p.evaluation.claims import check_claims
 from c2p.evaluation.revision import code_revision
 
+HEADER = (
+    *(
+        "table",
+        "row",
+        "column",
+        "dataset",
+        "method",
+        "pretrained",
+        "views",
+        "shots",
+        "metric",
+        "mean",
+        "std",
+        "n_seeds",
+    ),
+    *("chance", "published", "published_source", "profile", "data_rev", "git_rev"),
+)
+"""Columns of cells.csv."""
 PACKAGE = Path(__file__).resolve().parents[1]
 AS_PUBLISHED = ("paper", "code")
 """Profiles whose data are those of the published numbers."""
@@ -82,6 +100,38 @@ def write_tables(folder: Path, settings: params.Params, cells: Sequence[Cell], n
         write_text(folder / f"{table.layout.file}.csv", comma_separated(table))
     write_cells(folder / "cells.csv", cells, profile=settings.profile, git_rev=code_revision(PACKAGE))
     return tables
+
+
+def write_cells(path: Path, cells: Sequence[Cell], *, profile: str, git_rev: str) -> Path:
+    """Write the cells as CSV, one row a cell; percent, empty where not defined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for cell in cells:
+        ours = cell.mean is not None
+        writer.writerow(
+            [
+                cell.table,
+                ", ".join(cell.heads),
+                cell.column,
+                cell.dataset,
+                cell.method,
+                "" if cell.pretrained is None else str(cell.pretrained).lower(),
+                _plain(cell.views),
+                _plain(cell.shots),
+                "top1",
+                _plain(cell.mean),
+                _plain(cell.std),
+                _plain(cell.n_seeds),
+                _plain(cell.chance),
+                _plain(cell.published.value if cell.published else None),
+                cell.published.source if cell.published else "",
+                profile,
+                cell.data_rev,
+                git_rev if ours else "",
+            ]
+        )
+    return write_text(path, text.getvalue())
 
 
 def number(cell: Cell | None) -> str:
@@ -195,3 +245,7 @@ def _notes(settings: params.Params, layout: Layout, cells: Sequence[Cell]) -> li
 
 def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(values) + " |"
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else str(value)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from c2p.data.benchmarks import read_benchmark
 from c2p.evaluation import bank
+from c2p.evaluation.features import one_thread
 from c2p.evaluation.predictions import read_predictions
 from c2p.evaluation.protocols import ImageFeatures, run_ablations, run_fewshot, run_fullshot, run_zeroshot
 from c2p.geometry.depth import depth_images, depth_maps, pointclip_depth
@@ -50,6 +51,11 @@ def plain_accuracy(lab: Any, clip: Clip, text: torch.Tensor, path: Path, views: 
 
 def test_zeroshot_against_one_object_at_a_time(lab: Any) -> None:
     metrics = run_zeroshot(lab.settings, **arguments(lab))
+    with one_thread():
+        compare_with_plain(lab, metrics)
+
+
+def compare_with_plain(lab: Any, metrics: dict[str, Any]) -> None:
     clip = load_clip(lab.clip)
     classes = read_benchmark(lab.benchmarks[0]).classes
     text = encode_text(clip, [lab.settings.zeroshot.template.format(name) for name in classes])

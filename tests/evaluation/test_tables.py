@@ -12,13 +12,13 @@ import pytest
 
 from c2p import params
 from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
-from c2p.evaluation.cells import HEADER, Cell, build_cells
+from c2p.evaluation.cells import Cell, build_cells
 from c2p.evaluation.claims import check_claims
 from c2p.evaluation.predictions import PredictionTable, predict
 from c2p.evaluation.report import choose_exhibits, confusion_of, gallery_views
 from c2p.evaluation.results import dataset_names, write_results
 from c2p.evaluation.revision import code_revision
-from c2p.evaluation.tables import build_tables, markdown
+from c2p.evaluation.tables import HEADER, build_tables, markdown
 
 NAMES = {"modelnet40": "ModelNet40", "modelnet10": "ModelNet10", "validation": "Validation split"}
 CLASSES = ("box", "pole", "plate", "ring")
