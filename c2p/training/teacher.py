@@ -25,8 +25,10 @@ MAX_LOGIT_SCALE = math.log(100)
 """CLIP's bound on the learnt logarithm of the inverse temperature."""
 BETAS, EPS = (0.9, 0.98), 1e-6
 """CLIP's AdamW settings for ViTs."""
-SHIFT, SCALE, BRIGHTNESS = 0.08, 0.15, 0.2
-"""Largest shift (share of half the picture), change of size and change of brightness in the augmentation."""
+SHIFT, SCALE, BRIGHTNESS = 0.03, 0.05, 0.05
+"""Largest shift (share of half the picture), change of size and change of brightness in the augmentation.
+
+Renders are centred and of one scale: twice as much cost two points of validation accuracy, five times as much ten."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +82,17 @@ def augment(images: Tensor, draw: Draw, rows: np.ndarray) -> Tensor:
     return (moved * factors[:, None, None, None]).clamp(0, 1)
 
 
-def contrastive_loss(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss over a batch of pairs.
+def contrastive_loss(images: Tensor, texts: Tensor, logit_scale: Tensor, tokens: Tensor) -> Tensor:
+    """CLIP's symmetric loss over a batch of pairs; equal captions share their target instead of being negatives.
 
-    images, texts: (B, C) features, L2-normalised here; logit_scale: scalar, logarithm of the inverse temperature.
+    images, texts: (B, C) features, L2-normalised here; logit_scale: scalar, logarithm of the inverse temperature;
+    tokens: (B, L) int64, the captions. A batch of different captions gives CLIP's loss itself.
     """
     cosines = functional.normalize(images, dim=-1) @ functional.normalize(texts, dim=-1).T
     logits = logit_scale.exp() * cosines
-    pairs = torch.arange(len(images), device=images.device)
-    return (functional.cross_entropy(logits, pairs) + functional.cross_entropy(logits.T, pairs)) / 2
+    equal = (tokens[:, None] == tokens).all(-1).float()
+    targets = equal / equal.sum(1, keepdim=True)
+    return (functional.cross_entropy(logits, targets) + functional.cross_entropy(logits.T, targets)) / 2
 
 
 def train_teacher(
@@ -127,9 +131,8 @@ def train_teacher(
             pixels = pictures[rows, draw.views[rows]].to(clip.device).float() / 255
             text = torch.stack([tokens[row][draw.captions[row]] for row in rows]).to(clip.device)
             shown = prepare_images(augment(pixels, draw, rows), clip)
-            loss = contrastive_loss(
-                clip.model.encode_image(shown), clip.model.encode_text(text), clip.model.logit_scale
-            )
+            features = clip.model.encode_image(shown), clip.model.encode_text(text)
+            loss = contrastive_loss(*features, clip.model.logit_scale, text)
             value = loss.item()
             if not math.isfinite(value):
                 raise TrainingError(

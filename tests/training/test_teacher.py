@@ -30,7 +30,8 @@ def _pictures(count: int, seed: int) -> tuple[np.ndarray, list[str]]:
     return images, names
 
 
-def test_loss_is_the_symmetric_cross_entropy() -> None:
+@pytest.mark.parametrize("captions", [(0, 1, 2, 3), (0, 1, 0, 0), (5, 5, 7, 7)])
+def test_loss_is_the_symmetric_cross_entropy_and_equal_captions_share(captions: tuple[int, ...]) -> None:
     a, b = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     total = 0.0
     for one, other in ((a.tolist(), b.tolist()), (b.tolist(), a.tolist())):
@@ -39,8 +40,11 @@ def test_loss_is_the_symmetric_cross_entropy() -> None:
             for k in range(4):
                 dot = sum(x * y for x, y in zip(one[i], other[k], strict=True))
                 cosines.append(dot / math.sqrt(sum(x * x for x in one[i]) * sum(y * y for y in other[k])))
-            total -= math.log(math.exp(3 * cosines[i]) / sum(math.exp(3 * c) for c in cosines))
-    loss = contrastive_loss(a, b, torch.tensor(math.log(3.0)))
+            whole = sum(math.exp(3 * c) for c in cosines)
+            positives = [k for k in range(4) if captions[k] == captions[i]]
+            total -= sum(math.log(math.exp(3 * cosines[k]) / whole) for k in positives) / len(positives)
+    tokens = torch.tensor([[1, caption, 9] for caption in captions])
+    loss = contrastive_loss(a, b, torch.tensor(math.log(3.0)), tokens)
     assert loss.item() == pytest.approx(total / 8, rel=1e-6)
 
 
