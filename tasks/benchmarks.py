@@ -23,7 +23,7 @@ from tasks.shard_map import Map
 from tasks.store import Store, key
 
 logger = logging.getLogger(__name__)
-CHUNK = 128
+CHUNK = 64
 """Objects a job."""
 
 
@@ -40,53 +40,89 @@ class CloudJob:
     points: int
 
 
+@dataclass(frozen=True)
+class SplitPlan:
+    """One split of a set before its points are there."""
+
+    keys: tuple[str, ...]
+    labels: np.ndarray
+    jobs: tuple[CloudJob, ...]
+
+    def read(self) -> PointSet:
+        """The split, once its jobs are done."""
+        clouds = [np.load(job.store.path(job.key, ".npy"), allow_pickle=False) for job in self.jobs]
+        return PointSet(self.keys, np.concatenate(clouds), self.labels)
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A benchmark set before its points are there."""
+
+    file: str
+    title: str
+    classes: tuple[str, ...]
+    train: SplitPlan
+    test: SplitPlan
+
+
 def run(params: Params, root: Path, map_: Map) -> None:
     """Build data/benchmarks/<name>.parquet for every set of the profile."""
     layout = Layout(root)
+    plans: list[SetPlan] = []
     for name in params.download.benchmarks:
         if name == "scanobjectnn":
-            for variant in VARIANTS:
-                write_benchmark(layout.benchmarks / f"{variant}.parquet", _scans(variant, params, root, map_))
+            plans += [_plan_scans(variant, params, root) for variant in VARIANTS]
         else:
-            write_benchmark(layout.benchmarks / f"{name}.parquet", _meshes(name, params, root, map_))
+            plans.append(_plan_meshes(name, params, root))
+    named = [
+        (f"{plan.file}-{split}-{number:03d}", job)
+        for plan in plans
+        for split, part in (("train", plan.train), ("test", plan.test))
+        for number, job in enumerate(part.jobs)
+    ]
+    map_(cloud_job, [job for _, job in named], names=[name for name, _ in named])
+    for plan in plans:
+        benchmark = Benchmark(plan.title, plan.classes, plan.train.read(), plan.test.read())
+        write_benchmark(layout.benchmarks / f"{plan.file}.parquet", benchmark)
     manifest = read_manifest(layout.shards)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
     write_benchmark(layout.benchmarks / "validation.parquet", Benchmark("validation", manifest.classes, train, val))
 
 
-def _meshes(name: str, params: Params, root: Path, map_: Map) -> Benchmark:
+def _plan_meshes(name: str, params: Params, root: Path) -> SetPlan:
     raw = Layout(root).raw
     models, classes = list_source(raw, name)
-    code = code_digest("tasks.benchmarks")
-    store = Store(root)
-    jobs = []
-    for part in chunks(models, CHUNK):
-        piece = key("benchmarks", code, params.render, params.sample, [fingerprint(m) for m in part])
-        jobs.append(CloudJob(piece, store, tuple(part), None, params.render, params.sample.points))
-    points = _run(name, jobs, map_)
     order = {label.replace("_", " "): index for index, label in enumerate(classes)}
-    labels = np.array([order[m.label] for m in models], dtype=np.int64)
-    splits = np.array([m.split for m in models])
-    keys = np.array([m.key for m in models], dtype=object)
-    sets = [PointSet(tuple(keys[splits == s]), points[splits == s], labels[splits == s]) for s in ("train", "test")]
+    code, store = code_digest("tasks.benchmarks"), Store(root)
+
+    def plan(split: str) -> SplitPlan:
+        members = [m for m in models if m.split == split]
+        jobs = []
+        for part in chunks(members, CHUNK):
+            piece = key("benchmarks", code, params.render, params.sample, [fingerprint(m) for m in part])
+            jobs.append(CloudJob(piece, store, tuple(part), None, params.render, params.sample.points))
+        labels = np.array([order[m.label] for m in members], dtype=np.int64)
+        return SplitPlan(tuple(m.key for m in members), labels, tuple(jobs))
+
     title = Path(read_source(raw, name).path).stem if name == "meshes" else name
-    return Benchmark(title, classes, *sets)
+    return SetPlan(name, title, classes, plan("train"), plan("test"))
 
 
-def _scans(variant: str, params: Params, root: Path, map_: Map) -> Benchmark:
+def _plan_scans(variant: str, params: Params, root: Path) -> SetPlan:
     raw = Layout(root).raw
     source = read_source(raw, "scanobjectnn")
     loaded = {split: read_split(raw / source.path, variant, split) for split in ("train", "test")}
     present = present_classes(loaded["train"][1], complete=not source.made, path=raw / source.path)
-    sets = []
-    for split, (clouds, labels) in loaded.items():
-        points = _run(f"{variant} {split}", _scan_jobs(clouds, params, Store(root)), map_)
+
+    def plan(split: str) -> SplitPlan:
+        clouds, labels = loaded[split]
         keys = tuple(f"{variant}-{split}-{index:05d}" for index in range(len(labels)))
-        sets.append(PointSet(keys, points, np.searchsorted(present, labels)))
-    return Benchmark(variant, tuple(SCANOBJECTNN[index] for index in present), *sets)
+        return SplitPlan(keys, np.searchsorted(present, labels), _scan_jobs(clouds, params, Store(root)))
+
+    return SetPlan(variant, variant, tuple(SCANOBJECTNN[index] for index in present), plan("train"), plan("test"))
 
 
-def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> list[CloudJob]:
+def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> tuple[CloudJob, ...]:
     code = code_digest("tasks.benchmarks")
     jobs = []
     for start in range(0, len(clouds), CHUNK):
@@ -94,17 +130,11 @@ def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> list[CloudJo
         piece = key("scans", code, params.sample, hashlib.sha256(scans.tobytes()).hexdigest(), list(scans.shape))
         path = store.get_or_make(piece, ".scans.npy", partial(_save, array=scans))
         jobs.append(CloudJob(piece, store, (), path, params.render, params.sample.points))
-    return jobs
+    return tuple(jobs)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
     np.save(path, array)
-
-
-def _run(name: str, jobs: list[CloudJob], map_: Map) -> np.ndarray:
-    names = [f"{name} {number:05d}" for number in range(len(jobs))]
-    map_(cloud_job, jobs, names=names)
-    return np.concatenate([np.load(job.store.path(job.key, ".npy"), allow_pickle=False) for job in jobs])
 
 
 def cloud_job(job: CloudJob) -> None:
