@@ -10,6 +10,7 @@ import inspect
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,9 @@ def report(error: Exception) -> int:
     """Log an error, in one line where the user can mend it, else with its traceback; return the exit code."""
     if exit_code(error) == 2 or isinstance(error, WorkerDied):
         text = " ".join(str(error).split()) or type(error).__name__
+        logger.error("%s", text, exc_info=logger.isEnabledFor(logging.DEBUG))
+    elif isinstance(error, ModuleNotFoundError):
+        text = f"{sys.executable}: {error}; activate the environment (source .venv/bin/activate) or install with make"
         logger.error("%s", text, exc_info=logger.isEnabledFor(logging.DEBUG))
     else:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
