@@ -68,12 +68,14 @@ class SetPlan:
 def run(params: Params, root: Path, map_: Map) -> None:
     """Build data/benchmarks/<name>.parquet for every set of the profile."""
     layout = Layout(root)
+    manifest = read_manifest(layout.shards)
+    rejected = {row["key"] for row in manifest.rejected} if params.download.source == "meshes" else set()
     plans: list[SetPlan] = []
     for name in params.download.benchmarks:
         if name == "scanobjectnn":
             plans += [_plan_scans(variant, params, root) for variant in VARIANTS]
         else:
-            plans.append(_plan_meshes(name, params, root))
+            plans.append(_plan_meshes(name, params, root, rejected if name == "meshes" else set()))
     named = [
         (f"{plan.file}-{split}-{number:03d}", job)
         for plan in plans
@@ -84,22 +86,23 @@ def run(params: Params, root: Path, map_: Map) -> None:
     for plan in plans:
         benchmark = Benchmark(plan.title, plan.classes, plan.train.read(), plan.test.read())
         write_benchmark(layout.benchmarks / f"{plan.file}.parquet", benchmark)
-    manifest = read_manifest(layout.shards)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
     write_benchmark(layout.benchmarks / "validation.parquet", Benchmark("validation", manifest.classes, train, val))
 
 
-def _plan_meshes(name: str, params: Params, root: Path) -> SetPlan:
+def _plan_meshes(name: str, params: Params, root: Path, left_out: set[str]) -> SetPlan:
+    """left_out: keys of training meshes that pre-training could not use; a test mesh is never left out."""
     raw = Layout(root).raw
     models, classes = list_source(raw, name)
     order = {label.replace("_", " "): index for index, label in enumerate(classes)}
     code, store = code_digest("tasks.benchmarks"), Store(root)
+    surface = [params.render.cloud_points, params.render.max_faces, params.render.seed]
 
     def plan(split: str) -> SplitPlan:
-        members = [m for m in models if m.split == split]
+        members = [m for m in models if m.split == split and m.key not in left_out]
         jobs = []
         for part in chunks(members, CHUNK):
-            piece = key("benchmarks", code, params.render, params.sample, [fingerprint(m) for m in part])
+            piece = key("benchmarks", code, surface, params.sample, [fingerprint(m) for m in part])
             jobs.append(CloudJob(piece, store, tuple(part), None, params.render, params.sample.points))
         labels = np.array([order[m.label] for m in members], dtype=np.int64)
         return SplitPlan(tuple(m.key for m in members), labels, tuple(jobs))
@@ -112,7 +115,10 @@ def _plan_scans(variant: str, params: Params, root: Path) -> SetPlan:
     raw = Layout(root).raw
     source = read_source(raw, "scanobjectnn")
     loaded = {split: read_split(raw / source.path, variant, split) for split in ("train", "test")}
-    present = present_classes(loaded["train"][1], complete=not source.made, path=raw / source.path)
+    folder = raw / source.path
+    present, tested = (present_classes(of, complete=not source.made, path=folder) for _, of in loaded.values())
+    if lone := sorted(set(present) ^ set(tested)):
+        raise ValueError(f"{folder}: {variant} has class {SCANOBJECTNN[lone[0]]!r} in one split only; allowed: in both")
 
     def plan(split: str) -> SplitPlan:
         clouds, labels = loaded[split]

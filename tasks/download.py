@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from c2p.data.sources import Source, write_sources
 from c2p.params import Download, Params
 from tasks.layout import Layout
 from tasks.shard_map import Map
+from tasks.store import link_into
 
 logger = logging.getLogger(__name__)
 SEEDS = {"shapenet": 0, "modelnet40": 1, "modelnet10": 2, "scanobjectnn": 3}
@@ -57,14 +57,6 @@ def _make(name: str, raw: Path, settings: Download) -> Source:
 def _fetch(name: str, raw: Path, downloads: Path) -> Source:
     files = COLLECTIONS[name]
     for file in files:
-        _link(fetch(file, downloads), raw / name / file.name)
+        link_into(fetch(file, downloads), raw / name / file.name)
     single = name.startswith("modelnet")
     return Source(name, f"{name}/{files[0].name}" if single else name, "z" if single else "y", False)
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from tasks.shard_map import Map
 from tasks.store import Store, key, link_into
 
 logger = logging.getLogger(__name__)
+LISTED = 5
+"""Rejected meshes, or reasons, that are named in the log."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,15 @@ def run(params: Params, root: Path, map_: Map) -> None:
     if meshes:
         models = [m for m in models if m.split == "train"]
     code = code_digest("tasks.render")
+    settings = replace(params.render, part_size=1, max_reject_rate=0.0)  # what a part's bytes don't depend on
     jobs: list[PartJob] = []
     for _, group in groupby(models, key=lambda m: m.archive):
         for part in chunks(list(group), params.render.part_size):
-            piece = key("render", code, params.render, [fingerprint(m) for m in part])
+            piece = key("render", code, settings, [fingerprint(m) for m in part])
             jobs.append(PartJob(f"part-{len(jobs):05d}", piece, store, tuple(part), params.render))
     map_(render_job, jobs, names=[job.name for job in jobs])
+    for old in [*layout.rgb.glob("part-*.tar"), *layout.clouds.glob("part-*.parquet")]:
+        old.unlink()
     for job in jobs:
         link_into(store.path(job.key, ".tar"), layout.rgb / f"{job.name}.tar")
         link_into(store.path(job.key, ".parquet"), layout.clouds / f"{job.name}.parquet")
@@ -68,20 +73,19 @@ def render_job(job: PartJob) -> None:
 
 
 def _count_rejects(layout: Layout, jobs: Sequence[PartJob], limit: float) -> None:
-    reasons: Counter[str] = Counter()
-    total = 0
-    for job in jobs:
-        for row in pq.read_table(layout.clouds / f"{job.name}.parquet", columns=["key", "reason"]).to_pylist():
-            total += 1
-            if row["reason"]:
-                reasons[row["reason"]] += 1
-                logger.warning("%s is left out: %s", row["key"], row["reason"])
-    rejected = sum(reasons.values())
-    if rejected > limit * total:
-        (reason, count) = reasons.most_common(1)[0]
+    paths = [layout.clouds / f"{job.name}.parquet" for job in jobs]
+    rows = [row for path in paths for row in pq.read_table(path, columns=["source", "reason"]).to_pylist()]
+    rejected = [row for row in rows if row["reason"]]
+    if len(rejected) > limit * len(rows):
+        reasons = Counter(row["reason"] for row in rejected).most_common(LISTED)
         raise ValueError(
-            f"render: {rejected} of {total} meshes can't be used ({count} of them: {reason}); allowed share: {limit}; "
-            "mend the meshes or raise render.max_reject_rate"
+            f"render: {len(rejected)} of {len(rows)} meshes can't be used "
+            f"({', '.join(f'{count} {reason}' for reason, count in reasons)}; the first is {rejected[0]['source']}); "
+            f"allowed share: {limit}; mend the meshes or raise render.max_reject_rate"
         )
-    rate = round(rejected / max(1, total), 6)
-    write_json(layout.metrics("render"), {"models": total, "rejected": rejected, "reject_rate": rate})
+    for row in rejected[:LISTED]:
+        logger.warning("%s is left out: %s", row["source"], row["reason"])
+    if len(rejected) > LISTED:
+        logger.warning("and %d more; data/clouds and the manifest name them", len(rejected) - LISTED)
+    rate = round(len(rejected) / max(1, len(rows)), 6)
+    write_json(layout.metrics("render"), {"models": len(rows), "rejected": len(rejected), "reject_rate": rate})

@@ -32,6 +32,8 @@ def run(params: Params, root: Path, map_: Map) -> None:
         piece = key("sample", code, params.sample, sha256(path))
         jobs.append(SampleJob(path.name, piece, store, path, params.sample.points))
     map_(sample_job, jobs, names=[job.clouds.stem for job in jobs])
+    for old in layout.points.glob("part-*.parquet"):
+        old.unlink()
     for job in jobs:
         link_into(store.path(job.key, ".parquet"), layout.points / job.name)
 

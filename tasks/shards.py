@@ -41,7 +41,7 @@ class ShardJob:
 def run(params: Params, root: Path, map_: Map) -> None:
     """Write the shards of both splits and the manifest, then check the one against the other.
 
-    Raises ValueError: a class without a usable training model.
+    Raises ValueError: a class without a usable training model, or no validation model at all.
     """
     layout, store = Layout(root), Store(root)
     collection = "meshes" if params.download.source == "meshes" else "shapenet"
@@ -49,7 +49,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
     rows = _rows(layout, params)
     captions = _captions(layout.raw / collection / "captions.csv")
     refs = _references(layout, rows, params.render)
-    digests = {path: sha256(Path(path)) for ref in refs.values() for path in (ref.rgb, ref.points)}
+    digests = {path: sha256(Path(path)) for path in sorted({p for ref in refs.values() for p in (ref.rgb, ref.points)})}
     code = code_digest("tasks.shards")
     jobs = []
     for split in ("train", "val"):
@@ -57,14 +57,16 @@ def run(params: Params, root: Path, map_: Map) -> None:
         for number, keys in enumerate(chunks(order, params.shards.samples_per_shard)):
             samples = tuple(refs[key] for key in keys)
             inputs = [[s.key, digests[s.rgb], s.views, digests[s.points], s.meta] for s in samples]
-            piece = piece_key("shards", code, params.depth, params.render, inputs)
+            piece = piece_key("shards", code, params.depth, params.render.views, inputs)
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
     map_(shard_job, jobs, names=[job.name.removesuffix(".tar") for job in jobs])
+    for old in layout.shards.glob("*.tar"):
+        old.unlink()
     manifest_rows = []
     for job in jobs:
+        places = _places(job)
         link_into(store.path(job.key, ".tar"), layout.shards / job.name)
-        places = shard_rows(layout.shards / job.name)
         for sample in job.samples:
             placed = {"shard": job.name, "captions": captions.get(sample.key, []), **places[sample.key]}
             manifest_rows.append(rows[sample.key] | placed)
@@ -83,8 +85,25 @@ def shard_job(job: ShardJob) -> None:
     job.store.get_or_make(job.key, ".tar", lambda out: write_shard(out, job.samples, job.depth, job.render))
 
 
+def _places(job: ShardJob) -> dict[str, dict[str, Any]]:
+    """What the manifest says of a finished shard's samples.
+
+    Raises ValueError: the piece was damaged since it was written; it is removed, so that the next run makes it again.
+    """
+    piece = job.store.path(job.key, ".tar")
+    try:
+        places = shard_rows(piece)
+        damage = "" if set(places) == {s.key for s in job.samples} else "samples are missing"
+    except ValueError as error:
+        damage = str(error)
+    if damage:
+        piece.unlink()
+        raise ValueError(f"shards: {job.name} was damaged after it was finished ({damage}); it is removed: run again")
+    return places
+
+
 def _rows(layout: Layout, params: Params) -> dict[str, dict[str, Any]]:
-    columns = ["key", "label", "split", "source", "faces", "centre", "scale", "reason"]
+    columns = ["key", "label", "split", "source", "sha256", "faces", "centre", "scale", "reason"]
     tables = [pq.read_table(p, columns=columns) for p in sorted(layout.clouds.glob("part-*.parquet"))]
     rows = {row["key"]: row for table in tables for row in table.to_pylist()}
     if params.download.source == "meshes":  # the collection brings no validation split
@@ -101,9 +120,8 @@ def _references(layout: Layout, rows: dict[str, dict[str, Any]], render: Render)
         points = str(layout.points / f"{tar.stem}.parquet")
         for name, members in index_tar(tar).items():
             row = rows[name]
-            meta = {"key": name, "scene": scene} | {
-                field: row[field] for field in ("label", "split", "source", "faces")
-            }
+            fields = ("label", "split", "source", "sha256", "faces")
+            meta = {"key": name, "scene": scene} | {field: row[field] for field in fields}
             meta["normalisation"] = {"centre": row["centre"], "scale": row["scale"]}
             views = tuple((offset, size) for _, offset, size in members)
             refs[name] = SampleRef(name, str(tar), views, points, meta)
@@ -113,8 +131,11 @@ def _references(layout: Layout, rows: dict[str, dict[str, Any]], render: Render)
 def _captions(path: Path) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = defaultdict(list)
     if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"key", "caption"} <= set(reader.fieldnames or ()):
+                raise ValueError(f"{path}: header {','.join(reader.fieldnames or ())!r}; allowed: key,caption")
+            for row in reader:
                 captions[row["key"]].append(row["caption"])
     return captions
 
@@ -125,4 +146,8 @@ def _check_classes(classes: tuple[str, ...], used: list[dict[str, Any]]) -> None
     if missing:
         raise ValueError(
             f"shards: class {missing[0]!r} has no usable training model; mend its meshes or remove the class"
+        )
+    if not any(row["split"] == "val" for row in used):
+        raise ValueError(
+            "shards: no validation model; list some in val.txt, or give a class two usable training meshes"
         )

@@ -1,49 +1,65 @@
 """Archives read in place: members of a zip or tar by name, nothing ever unpacked."""
 
+import lzma
 import stat
+import struct
 import tarfile
+import threading
+import weakref
 import zipfile
 import zlib
 from bisect import bisect_left
-from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 MEMBER_LIMIT = 2 << 30
 """Bytes of the largest member that is read (2 GiB; ShapeNetCore.v2's largest OBJ has 0.4 GB)."""
 COUNT_LIMIT = 5_000_000
 """Members an archive may have (ShapeNetCore's largest synset: about 250,000)."""
+_CORRUPT = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,  # encrypted; as NotImplementedError: a compression that Python lacks
+    ValueError,
+)
 
 
 class ArchiveError(ValueError):
-    """An archive or member that can't be read; the message is one line."""
+    """An archive that can't be read; the message is one line."""
+
+
+class MemberError(ArchiveError):
+    """A member that can't be read, though the archive can."""
 
 
 class Archive:
-    """A zip or tar opened for reading; members are regular files with relative names that stay inside."""
+    """A zip or tar opened for reading; members are regular files with relative names that stay inside.
+
+    Closed when nobody holds it any more. Threads may share it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
         try:
-            if zipfile.is_zipfile(path):
-                self._zip: zipfile.ZipFile | None = zipfile.ZipFile(path)
-                infos = {i.filename: i for i in self._zip.infolist() if not i.is_dir() and _regular(i)}
-                self._digests = {name: f"{i.CRC:08x}-{i.file_size}" for name, i in infos.items()}
-            else:
-                self._zip = None
-                self._tar = tarfile.open(path)
-                members = {m.name: m for m in self._tar.getmembers() if m.isreg()}
-                self._digests = {name: f"{m.mtime}-{m.size}" for name, m in members.items()}
-                self._members = members
+            self._file = _open(path)
+            weakref.finalize(self, self._file.close)
+            found = _regular_members(self._file)
         except FileNotFoundError:
             raise ArchiveError(f"{path}: no such archive; run the download stage (dvc repro download)") from None
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        except (*_CORRUPT, OSError) as error:
             raise ArchiveError(f"{path}: not a readable zip or tar ({error}); fetch or copy it again") from None
-        if len(self._digests) > COUNT_LIMIT:
-            raise ArchiveError(f"{path}: {len(self._digests)} members; allowed: up to {COUNT_LIMIT}")
-        self.names = sorted(name for name in self._digests if _inside(name))
+        if len(found) > COUNT_LIMIT:
+            raise ArchiveError(f"{path}: {len(found)} members; allowed: up to {COUNT_LIMIT}")
+        self._members = {name: info for written, info in found if (name := _inside(written))}
+        self.names = sorted(self._members)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._digests and _inside(name)
+        return name in self._members
 
     def within(self, folder: str) -> list[str]:
         """Names of the members below a folder, sorted."""
@@ -51,56 +67,96 @@ class Archive:
         return self.names[start:end]
 
     def digest(self, name: str) -> str:
-        """Cheap fingerprint of a member: CRC-32 and size in a zip, time and size in a tar."""
-        return self._digests[name]
+        """Fingerprint of a member's content: CRC-32 and size. A zip lists them, a tar is read through for them once."""
+        info = self._members[name]
+        if isinstance(info, zipfile.ZipInfo):
+            return f"{info.CRC:08x}-{info.file_size}"
+        return f"{self._checksums[name]}-{info.size}"
 
     def read(self, name: str) -> bytes:
         """Bytes of a member.
 
-        Raises ArchiveError: absent, larger than MEMBER_LIMIT, corrupt, encrypted.
+        Raises MemberError: absent, larger than MEMBER_LIMIT, corrupt, encrypted. OSError: the disk fails.
         """
-        if name not in self:
-            raise ArchiveError(f"{self.path}: no member {name}")
+        if name not in self._members:
+            raise MemberError(f"{self.path}: no member {name}")
+        info = self._members[name]
+        size = info.file_size if isinstance(info, zipfile.ZipInfo) else info.size
+        if size > MEMBER_LIMIT:
+            raise MemberError(f"{self.path}: member {name} has {size} bytes; allowed: up to {MEMBER_LIMIT}")
         try:
-            if self._zip is not None:
-                info = self._zip.getinfo(name)
-                self._check_size(name, info.file_size)
-                with self._zip.open(info) as file:
-                    return file.read()
-            member = self._members[name]
-            self._check_size(name, member.size)
-            file_object = self._tar.extractfile(member)
-            assert file_object is not None
-            data = file_object.read()
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            tarfile.TarError,
-            RuntimeError,
-            EOFError,
-            NotImplementedError,
-            OSError,
-        ) as error:
-            raise ArchiveError(f"{self.path}: member {name} can't be read ({error})") from None
-        if len(data) != member.size:
-            raise ArchiveError(f"{self.path}: member {name} is cut short")
+            data = self._read(info)
+        except OSError as error:
+            if error.errno is not None:  # the system's; decompressors raise OSError without a number
+                raise
+            raise MemberError(f"{self.path}: member {name} can't be read ({error})") from None
+        except _CORRUPT as error:
+            raise MemberError(f"{self.path}: member {name} can't be read ({error})") from None
+        if len(data) != size:
+            raise MemberError(f"{self.path}: member {name} is cut short")
         return data
 
-    def _check_size(self, name: str, size: int) -> None:
-        if size > MEMBER_LIMIT:
-            raise ArchiveError(f"{self.path}: member {name} has {size} bytes; allowed: up to {MEMBER_LIMIT}")
+    def _read(self, info: zipfile.ZipInfo | tarfile.TarInfo) -> bytes:
+        with self._lock:
+            if isinstance(self._file, zipfile.ZipFile):
+                assert isinstance(info, zipfile.ZipInfo)
+                return self._file.read(info)
+            assert isinstance(info, tarfile.TarInfo)
+            file = self._file.extractfile(info)
+            assert file is not None
+            return file.read()
+
+    @cached_property
+    def _checksums(self) -> dict[str, str]:
+        """CRC-32 of every member of a tar, read in file order; a member that can't be read has none."""
+        places = {name: info.offset_data for name, info in self._members.items() if isinstance(info, tarfile.TarInfo)}
+        checksums = {}
+        for name in sorted(places, key=lambda name: places[name]):
+            try:
+                checksums[name] = f"{zlib.crc32(self.read(name)):08x}"
+            except MemberError:
+                checksums[name] = ""
+        return checksums
 
 
-@lru_cache(maxsize=8)
 def open_archive(path: Path) -> Archive:
-    """Open an archive once a process: reading the index of a large zip takes seconds."""
+    """Open an archive, or give the one this process has open: reading the index of a large zip takes seconds.
+
+    A file that was replaced meanwhile is opened anew.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return Archive(path)
+    return _open_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)  # models come archive by archive, and the index of a large one takes 0.2 GB
+def _open_once(path: Path, *_state: int) -> Archive:
     return Archive(path)
 
 
-def _inside(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not path.is_absolute() and not hidden and ":" not in path.parts[0]
+def _open(path: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)
+
+
+def _regular_members(
+    file: zipfile.ZipFile | tarfile.TarFile,
+) -> list[tuple[str, zipfile.ZipInfo]] | list[tuple[str, tarfile.TarInfo]]:
+    if isinstance(file, zipfile.ZipFile):
+        return [(i.filename, i) for i in file.infolist() if not i.is_dir() and _regular(i)]
+    return [(m.name, m) for m in file.getmembers() if m.isreg()]
+
+
+def _inside(written: str) -> str:
+    """A member's name with plain slashes and without `./`; empty: it is hidden or leaves the archive."""
+    plain = written.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    if not parts or plain.startswith("/") or hidden or ":" in parts[0]:
+        return ""
+    name = "/".join(parts)
+    return written if name == written else name  # one string instead of two
 
 
 def _regular(info: zipfile.ZipInfo) -> bool:

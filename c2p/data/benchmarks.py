@@ -42,11 +42,19 @@ def write_benchmark(path: Path, benchmark: Benchmark) -> Path:
 def read_benchmark(path: Path) -> Benchmark:
     """Read a benchmark set and check it.
 
-    Raises ValueError: labels outside the classes, non-finite points.
+    Raises ValueError: there is none, the file is not one, labels outside the classes, non-finite points.
     """
-    table = pq.read_table(path)
-    name = table.schema.metadata[b"name"].decode()
-    classes = tuple(table.schema.metadata[b"classes"].decode().split("\n"))
+    if not path.is_file():
+        raise ValueError(f"{path}: no such benchmark set; build it with `dvc repro benchmarks`")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: not a Parquet file ({error}); rebuild it with `dvc repro -f benchmarks`") from None
+    metadata = table.schema.metadata or {}
+    if not {b"name", b"classes"} <= set(metadata) or not {"key", "split", "label", "points"} <= set(table.column_names):
+        raise ValueError(f"{path}: not a benchmark set; rebuild it with `dvc repro -f benchmarks`")
+    name = metadata[b"name"].decode()
+    classes = tuple(metadata[b"classes"].decode().split("\n"))
     keys = np.array(table["key"].to_pylist(), dtype=object)
     splits = np.array(table["split"].to_pylist(), dtype=object)
     labels = table["label"].to_numpy().astype(np.int64)
@@ -54,7 +62,7 @@ def read_benchmark(path: Path) -> Benchmark:
     if labels.size and not (labels.min() >= 0 and labels.max() < len(classes)):
         raise ValueError(f"{path}: labels {labels.min()} to {labels.max()}; allowed: 0 to {len(classes) - 1}")
     if not np.isfinite(points).all():
-        raise ValueError(f"{path}: points that are not finite; rebuild it with `dvc repro benchmarks -f`")
+        raise ValueError(f"{path}: points that are not finite; rebuild it with `dvc repro -f benchmarks`")
 
     def split(which: str) -> PointSet:
         rows = splits == which

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from c2p.data.archive import MemberError
 from c2p.data.models import Model, read_mesh
 from c2p.data.splits import seed_of
-from c2p.geometry.meshes import normalise, rotate_up
+from c2p.geometry.meshes import MeshError, normalise, rotate_up
 from c2p.geometry.points import farthest_points, normalise_points, sample_surface
 from c2p.params import Render
 
@@ -56,8 +57,9 @@ def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.nda
     for model in models:
         try:
             mesh = read_mesh(model, max_faces=settings.max_faces)
-        except ValueError as error:
-            raise type(error)(f"{model.archive}: {model.member}: {error}") from None
+        except (MeshError, MemberError) as error:
+            reason = str(error).removeprefix(f"{model.archive}: ")
+            raise MeshError(f"{model.archive}: {model.member}: {reason}; mend the mesh or remove it") from None
         mesh = replace(mesh, vertices=normalise(rotate_up(mesh.vertices, model.up))[0])
         surface = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
         clouds.append(farthest_cloud(surface, count))

@@ -1,6 +1,7 @@
 """Image features of every RGB view under the frozen teacher: computed once, in half precision."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +33,20 @@ def write_feature_part(path: Path, values: np.ndarray) -> None:
 def read_features(folder: Path, manifest: Manifest, split: str) -> ImageFeatures:
     """Features of a split, checked against the manifest they were made from.
 
-    Raises ValueError: they belong to other shards.
+    Raises ValueError: they are absent or belong to other shards, or the split is empty.
     """
     rows = manifest.split(split)
-    names = list(dict.fromkeys(row["shard"] for row in rows))
-    paths = [folder / f"{name.removesuffix('.tar')}.npy" for name in names]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise ValueError(f"{missing[0]}: no such features; make them with `dvc repro features`")
-    values = np.concatenate([np.load(path, allow_pickle=False) for path in paths])
-    if len(values) != len(rows):
-        raise ValueError(
-            f"{folder}: {len(values)} features for {len(rows)} samples; make them again: dvc repro -f features"
-        )
-    return ImageFeatures(tuple(row["key"] for row in rows), values)
+    if not rows:
+        raise ValueError(f"{manifest.folder}: no sample in split {split!r}; build the shards with `dvc repro shards`")
+    parts = []
+    for name, count in Counter(row["shard"] for row in rows).items():
+        path = folder / f"{name.removesuffix('.tar')}.npy"
+        if not path.is_file():
+            raise ValueError(f"{path}: no such features; make them with `dvc repro features`")
+        values = np.load(path, allow_pickle=False)
+        if len(values) != count:
+            raise ValueError(
+                f"{path}: {len(values)} features for {count} samples; make them again: dvc repro -f features"
+            )
+        parts.append(values)
+    return ImageFeatures(tuple(row["key"] for row in rows), np.concatenate(parts))

@@ -1,9 +1,8 @@
 """Parts: what rendering leaves of a few hundred models, a tar of RGB views and a Parquet table of surface clouds."""
 
 import hashlib
-import logging
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from c2p.data.archive import ArchiveError
+from c2p.data.archive import MemberError, open_archive
 from c2p.data.models import Model, read_mesh
 from c2p.data.pictures import encode_png
 from c2p.data.splits import seed_of
@@ -22,8 +21,6 @@ from c2p.geometry.points import sample_surface
 from c2p.geometry.views import view_set
 from c2p.params import Render
 from c2p.rendering import render_views
-
-logger = logging.getLogger(__name__)
 
 CLOUD_SCHEMA = pa.schema(
     [
@@ -40,7 +37,8 @@ CLOUD_SCHEMA = pa.schema(
     ]
 )
 """A row a model: points are (P, 3) float32 flattened, y up, in the frame of the views (vertex mean at the origin,
-largest vertex norm 1); centre and scale lead back to the file's frame; reason is empty for a model that was used."""
+largest vertex norm 1); centre and scale lead back to the file's frame; sha256 is the mesh file's; reason is empty for a
+model that was used."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +50,26 @@ class RenderedModel:
 
 
 def render_model(model: Model, settings: Render, rotations: np.ndarray) -> RenderedModel:
-    """Read, normalise, render and sample one model; an unusable mesh becomes a row with a reason and no views."""
+    """Read, normalise, render and sample one model; an unusable mesh becomes a row with a reason and no views.
+
+    Raises ArchiveError or OSError: the archive itself can't be read, which says nothing about the mesh.
+    """
     row: dict[str, Any] = dict.fromkeys(CLOUD_SCHEMA.names)
     row |= {"key": model.key, "label": model.label, "split": model.split, "reason": ""}
     row |= {"source": f"{Path(model.archive).name}:{model.member}", "points": [], "sha256": ""}
+    archive = open_archive(Path(model.archive))
     try:
+        row["sha256"] = hashlib.sha256(archive.read(model.member)).hexdigest()
         mesh = read_mesh(model, max_faces=settings.max_faces)
-    except (MeshError, ArchiveError) as error:
-        logger.warning("%s is left out: %s", model.key, error)
-        return RenderedModel((), row | {"reason": str(error)})
+    except (MeshError, MemberError) as error:
+        place = f"{model.archive}: "  # differs from machine to machine, and `source` names the archive
+        return RenderedModel((), row | {"reason": str(error).removeprefix(place)})
     vertices, centre, scale = normalise(rotate_up(mesh.vertices, model.up))
     mesh = replace(mesh, vertices=vertices)
     rendered = render_views(mesh, rotations, settings)
     row["points"] = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed)).reshape(-1)
     row |= {"faces": len(mesh.faces), "centre": [float(c) for c in centre], "scale": float(scale)}
-    views = tuple(encode_png(view) for view in rendered.rgb)
-    return RenderedModel(views, row | {"sha256": hashlib.sha256(b"".join(views)).hexdigest()})
+    return RenderedModel(tuple(encode_png(view) for view in rendered.rgb), row)
 
 
 def render_part(models: Sequence[Model], settings: Render, tar: Path, clouds: Path) -> None:
@@ -81,21 +83,3 @@ def render_part(models: Sequence[Model], settings: Render, tar: Path, clouds: Pa
                 add_member(file, f"{model.key}.rgb.{index:02d}.png", data)
             rows.append(rendered.row)
     pq.write_table(pa.Table.from_pylist(rows, schema=CLOUD_SCHEMA), clouds, compression="zstd")
-
-
-def read_views(tar: Path) -> Iterator[tuple[str, list[bytes]]]:
-    """Keys and encoded views of a part's models, in file order."""
-    with tarfile.open(tar) as file:
-        key = ""
-        views: list[bytes] = []
-        for member in file:
-            name = member.name.split(".", 1)[0]
-            if name != key and views:
-                yield key, views
-                views = []
-            key = name
-            data = file.extractfile(member)
-            assert data is not None
-            views.append(data.read())
-        if views:
-            yield key, views

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +40,10 @@ def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: 
     `<key>.points.npy` ((P, 3) float32, centroid at the origin, largest norm 1, y up) and `<key>.json`.
     """
     rotations = torch.as_tensor(view_set(render.views).rotations, dtype=torch.float32)
+    clouds = _clouds(samples)
     with path.open("wb") as stream, webdataset.TarWriter(stream, mtime=0, encoder=False) as writer:
         for sample in samples:
-            points = _points(sample.points)[sample.key]
+            points = clouds[sample.key]
             images = depth_images(depth_maps(torch.from_numpy(points)[None], rotations, depth))[0, :, 0]
             greys = (images * 255).round().to(torch.uint8).numpy()
             record: dict[str, Any] = {
@@ -60,11 +60,16 @@ def _views(sample: SampleRef) -> list[bytes]:
     return [read_range(Path(sample.rgb), offset, size) for offset, size in sample.views]
 
 
-@lru_cache(maxsize=512)
-def _points(path: str) -> dict[str, np.ndarray]:
-    table = pq.read_table(path)
-    clouds = (np.array(cloud, dtype=np.float32).reshape(-1, 3) for cloud in table["points"].to_numpy())
-    return dict(zip(table["key"].to_pylist(), clouds, strict=True))
+def _clouds(samples: Sequence[SampleRef]) -> dict[str, np.ndarray]:
+    """Points of the samples by key. A shard's samples lie all over the parts: one part is in memory at a time."""
+    wanted = {sample.key for sample in samples}
+    clouds = {}
+    for path in sorted({sample.points for sample in samples}):
+        table = pq.read_table(path, columns=["key", "points"])
+        for key, cloud in zip(table["key"].to_pylist(), table["points"].to_numpy(), strict=True):
+            if key in wanted:
+                clouds[key] = np.array(cloud, dtype=np.float32).reshape(-1, 3)
+    return clouds
 
 
 def _json(value: Any) -> bytes:

@@ -40,6 +40,8 @@ def read_source(raw: Path, name: str) -> Source:
         record = json.loads((raw / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{raw / FILE}: no such file; run the download stage (dvc repro download)") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{raw / FILE}: not JSON ({error}); run the download stage (dvc repro -f download)") from None
     sources = {s["name"]: Source(**s) for s in record["sources"]}
     if name not in sources:
         raise ValueError(f"{raw}: no collection {name!r}; there are: {', '.join(sources)}; run dvc repro download")

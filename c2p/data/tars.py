@@ -6,14 +6,30 @@ from pathlib import Path
 
 import numpy as np
 
+_END = bytes(2 * tarfile.BLOCKSIZE)
+"""What a whole tar ends with."""
+_REMEDY = "take DVC's copy back (dvc checkout --force) or make it again"
+
 
 def index_tar(path: Path) -> dict[str, list[tuple[str, int, int]]]:
-    """Members of each sample of a tar: key -> (extension, offset of the data, size), in file order."""
+    """Members of each sample of a tar: key -> (extension, offset of the data, size), in file order.
+
+    Raises ValueError: it is cut short or damaged. Readers take such a tar for a shorter one, without a word.
+    """
     index: dict[str, list[tuple[str, int, int]]] = {}
-    with tarfile.open(path) as file:
-        for member in file:
-            key, extension = member.name.split(".", 1)
-            index.setdefault(key, []).append((extension, member.offset_data, member.size))
+    end = 0
+    try:
+        with tarfile.open(path, "r:") as file:
+            for member in file:
+                key, _, extension = member.name.partition(".")
+                index.setdefault(key, []).append((extension, member.offset_data, member.size))
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except tarfile.TarError as error:
+        raise ValueError(f"{path}: cut short or damaged ({error}); {_REMEDY}") from None
+    with path.open("rb") as stream:
+        stream.seek(end)
+        if stream.read(len(_END)) != _END:
+            raise ValueError(f"{path}: cut short or damaged after {end} bytes; {_REMEDY}")
     return index
 
 
@@ -26,9 +42,7 @@ def read_range(path: Path, offset: int, size: int) -> bytes:
         file.seek(offset)
         data = file.read(size)
     if len(data) != size:
-        raise ValueError(
-            f"{path}: ends within a member; check it with `c2p shards verify`, rebuild with `dvc repro -f shards`"
-        )
+        raise ValueError(f"{path}: ends within a member; {_REMEDY}")
     return data
 
 
