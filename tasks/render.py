@@ -54,11 +54,13 @@ def run(params: Params, root: Path, map_: Map) -> None:
             piece = key("render", code, settings, [fingerprint(m) for m in part])
             jobs.append(PartJob(f"part-{len(jobs):05d}", piece, store, tuple(part), params.render))
     map_(render_job, jobs, names=[job.name for job in jobs])
-    for old in [*layout.rgb.glob("part-*.tar"), *layout.clouds.glob("part-*.parquet")]:
-        old.unlink()
     for job in jobs:
         link_into(store.path(job.key, ".tar"), layout.rgb / f"{job.name}.tar")
         link_into(store.path(job.key, ".parquet"), layout.clouds / f"{job.name}.parquet")
+    names = {job.name for job in jobs}
+    for other in [*layout.rgb.glob("part-*.tar"), *layout.clouds.glob("part-*.parquet")]:
+        if other.stem not in names:  # of an earlier run with more parts
+            other.unlink()
     _count_rejects(layout, jobs, params.render.max_reject_rate)
 
 

@@ -24,18 +24,25 @@ class SampleJob:
 
 
 def run(params: Params, root: Path, map_: Map) -> None:
-    """Sample every part of data/clouds into data/points."""
+    """Sample every part of data/clouds into data/points.
+
+    Raises ValueError: there are none.
+    """
     layout, store = Layout(root), Store(root)
     code = code_digest("tasks.sample")
     jobs = []
     for path in sorted(layout.clouds.glob("part-*.parquet")):
         piece = key("sample", code, params.sample, sha256(path))
         jobs.append(SampleJob(path.name, piece, store, path, params.sample.points))
+    if not jobs:
+        raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
     map_(sample_job, jobs, names=[job.clouds.stem for job in jobs])
-    for old in layout.points.glob("part-*.parquet"):
-        old.unlink()
     for job in jobs:
         link_into(store.path(job.key, ".parquet"), layout.points / job.name)
+    names = {job.name for job in jobs}
+    for other in layout.points.glob("part-*.parquet"):
+        if other.name not in names:  # of an earlier run with more parts
+            other.unlink()
 
 
 def sample_job(job: SampleJob) -> None:

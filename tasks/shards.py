@@ -48,6 +48,8 @@ def run(params: Params, root: Path, map_: Map) -> None:
     _, classes = list_source(layout.raw, collection)
     rows = _rows(layout, params)
     captions = _captions(layout.raw / collection / "captions.csv")
+    if not rows:
+        raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
     refs = _references(layout, rows, params.render)
     digests = {path: sha256(Path(path)) for path in sorted({p for ref in refs.values() for p in (ref.rgb, ref.points)})}
     code = code_digest("tasks.shards")
@@ -61,8 +63,6 @@ def run(params: Params, root: Path, map_: Map) -> None:
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
     map_(shard_job, jobs, names=[job.name.removesuffix(".tar") for job in jobs])
-    for old in layout.shards.glob("*.tar"):
-        old.unlink()
     manifest_rows = []
     for job in jobs:
         places = _places(job)
@@ -70,6 +70,10 @@ def run(params: Params, root: Path, map_: Map) -> None:
         for sample in job.samples:
             placed = {"shard": job.name, "captions": captions.get(sample.key, []), **places[sample.key]}
             manifest_rows.append(rows[sample.key] | placed)
+    names = {job.name for job in jobs}
+    for other in layout.shards.glob("*.tar"):
+        if other.name not in names:  # of an earlier run with more shards
+            other.unlink()
     manifest_rows += [row | {"shard": "", "sha256": ""} for _, row in sorted(rows.items()) if row["reason"]]
     write_manifest(layout.shards, classes, manifest_rows)
     manifest = read_manifest(layout.shards)

@@ -21,7 +21,12 @@ def farthest_cloud(points: np.ndarray, count: int) -> np.ndarray:
 
     points: (P, 3), P >= count. Returns (count, 3) float32, centroid of the whole cloud at the origin, largest norm
     of the whole cloud 1 (CLIP2Point section 5.1: 1,024 farthest points).
+    Raises ValueError: P is less than count.
     """
+    if len(points) < count:
+        raise ValueError(
+            f"sample.points: got {count}; allowed: up to the {len(points)} points of a cloud (meshes: render.cloud_points)"
+        )
     scaled = normalise_points(np.asarray(points, dtype=np.float32))
     return scaled[farthest_points(scaled, count)]
 
