@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -20,24 +21,35 @@ SEEDS = {"shapenet": 0, "modelnet40": 1, "modelnet10": 2, "scanobjectnn": 3}
 """Offsets between the seeds of the made collections: no shape is in two of them."""
 
 
+@dataclass(frozen=True)
+class CollectionJob:
+    """One collection to bring below the raw folder."""
+
+    name: str
+    raw: Path
+    downloads: Path
+    settings: Download
+
+
 def run(params: Params, root: Path, map_: Map) -> None:
     """Make, copy or fetch every collection of the profile."""
-    raw, settings = Layout(root).raw, params.download
-    raw.mkdir(parents=True, exist_ok=True)
-    made = settings.source == "toy"
+    layout, settings = Layout(root), params.download
+    layout.raw.mkdir(parents=True, exist_ok=True)
     pretraining = {"toy": "shapenet", "shapenet": "shapenet", "meshes": "meshes"}[settings.source]
     names = list(dict.fromkeys([pretraining, *settings.benchmarks]))
-    sources = []
-    for name in names:
-        logger.info("download: %s", name)
-        if name == "meshes":
-            archive = take_meshes(Path(os.path.expanduser(settings.meshes)), raw / "meshes")
-            sources.append(Source(name, f"meshes/{archive.name}", settings.up, False))
-        elif made:
-            sources.append(_make(name, raw, settings))
-        else:
-            sources.append(_fetch(name, raw, Layout(root).store / "downloads"))
-    write_sources(raw, sources)
+    jobs = [CollectionJob(name, layout.raw, layout.store / "downloads", settings) for name in names]
+    write_sources(layout.raw, map_(collection_job, jobs, names=names))
+
+
+def collection_job(job: CollectionJob) -> Source:
+    """Bring one collection; says where it lies."""
+    logger.info("download: %s", job.name)
+    if job.name == "meshes":
+        archive = take_meshes(Path(os.path.expanduser(job.settings.meshes)), job.raw / "meshes")
+        return Source("meshes", f"meshes/{archive.name}", job.settings.up, False)
+    if job.settings.source == "toy":
+        return _make(job.name, job.raw, job.settings)
+    return _fetch(job.name, job.raw, job.downloads)
 
 
 def _make(name: str, raw: Path, settings: Download) -> Source:
