@@ -25,7 +25,7 @@ def farthest_cloud(points: np.ndarray, count: int) -> np.ndarray:
     """
     if len(points) < count:
         raise ValueError(
-            f"sample.points: got {count}; allowed: up to the {len(points)} points of a cloud (meshes: render.cloud_points)"
+            f"sample.points: got {count}; allowed: up to {len(points)}, the points of a cloud (render.cloud_points)"
         )
     scaled = normalise_points(np.asarray(points, dtype=np.float32))
     return scaled[farthest_points(scaled, count)]

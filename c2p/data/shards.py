@@ -62,13 +62,14 @@ def _views(sample: SampleRef) -> list[bytes]:
 
 def _clouds(samples: Sequence[SampleRef]) -> dict[str, np.ndarray]:
     """Points of the samples by key. A shard's samples lie all over the parts: one part is in memory at a time."""
-    wanted = {sample.key for sample in samples}
+    keys: dict[str, list[str]] = {}
+    for sample in samples:
+        keys.setdefault(sample.points, []).append(sample.key)
     clouds = {}
-    for path in sorted({sample.points for sample in samples}):
-        table = pq.read_table(path, columns=["key", "points"])
+    for path, wanted in keys.items():
+        table = pq.read_table(path, columns=["key", "points"], filters=[("key", "in", wanted)])
         for key, cloud in zip(table["key"].to_pylist(), table["points"].to_numpy(), strict=True):
-            if key in wanted:
-                clouds[key] = np.array(cloud, dtype=np.float32).reshape(-1, 3)
+            clouds[key] = np.array(cloud, dtype=np.float32).reshape(-1, 3)
     return clouds
 
 

@@ -192,5 +192,5 @@ def test_sampling_leaves_out_unusable_rows(made_parts, tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "p.parquet").to_pylist()
     assert [row["key"] for row in rows] == ["m-4", "m-6"]
     assert {len(row["points"]) for row in rows} == {96}
-    with pytest.raises(ValueError, match=r"sample\.points: got 201; allowed: up to the 200"):
+    with pytest.raises(ValueError, match=r"sample\.points: got 201; allowed: up to 200"):
         sample_part(made_parts.folder / "1.clouds.parquet", 201, tmp_path / "p.parquet")

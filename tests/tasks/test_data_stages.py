@@ -349,7 +349,7 @@ def test_empty_classes(tmp_path: Path) -> None:
 
 def test_more_points_than_the_cloud_has(project: Path) -> None:
     set_params(project, sample={"points": 129})
-    with pytest.raises(ValueError, match=r"sample\.points: got 129; allowed: up to the 128") as error:
+    with pytest.raises(ValueError, match=r"sample\.points: got 129; allowed: up to 128") as error:
         run(project, "sample")
     assert exit_code(error.value) == 2
 
