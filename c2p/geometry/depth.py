@@ -56,10 +56,11 @@ def depth_images(raw: Tensor) -> Tensor:
     the smallest, but at most 1 where a map has empty pixels; empty pixels are white.
     Returns (..., 3, H, W) float32 in [0, 1], three equal channels.
     """
-    filled = raw > 0
-    lowest = torch.where(filled, raw, BACKGROUND).amin((-2, -1), keepdim=True)
+    filled = raw.sign()  # 1 where drawn, 0 where empty: products with it are exact, and far faster than masking
+    empty = 1 - filled
+    lowest = (raw + BACKGROUND * empty).amin((-2, -1), keepdim=True)
     highest = raw.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(raw.dtype).tiny)
-    grey = torch.where(filled, (raw - lowest) / highest * FOREGROUND, BACKGROUND)
+    grey = (raw - lowest).div_(highest).mul_(FOREGROUND).mul_(filled).add_(empty, alpha=BACKGROUND)
     return grey.unsqueeze(-3).expand(*grey.shape[:-2], 3, *grey.shape[-2:])
 
 
@@ -172,5 +173,5 @@ def _draw(footprint: _Footprint, z: Tensor, drawn: Tensor, size: int, aggregatio
         else:
             kept.scatter_add_(0, target, part.flatten())
             sums.scatter_add_(0, target, (part * z).flatten())
-    maps = kept.where(kept < torch.inf, 0) if sums is None else (sums / kept).where(kept > 0, 0)
+    maps = kept.nan_to_num_(posinf=0.0) if sums is None else (sums / kept).nan_to_num_(0.0)  # 0 / 0 where empty
     return maps.view(shape)[..., margin:-margin, margin:-margin].contiguous()
