@@ -34,9 +34,8 @@ def run(options: argparse.Namespace) -> int:
     if "torch" not in missing:
         _print_device()
     pytorch3d = importlib.util.find_spec("pytorch3d") is not None
-    print(
-        f"renderer    embree{'' if 'embreex' not in missing else ' (missing)'}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}"
-    )
+    embree = "missing" if "embreex" in missing else "ready"
+    print(f"renderer    embree {embree}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
     root = Path.cwd()
     _print_params(root)
     for folder in ("data/raw", "data/shards", "models/clip", "models/depth_encoder", "results"):
@@ -61,9 +60,8 @@ def _print_device() -> None:
     import torch
 
     if torch.cuda.is_available():
-        print(
-            f"device      {torch.cuda.get_device_name()} ({torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB)"
-        )
+        memory = torch.cuda.get_device_properties(0).total_memory / 1e9
+        print(f"device      {torch.cuda.get_device_name()} ({memory:.0f} GB)")
     else:
         print(f"device      CPU, {torch.get_num_threads()} threads")
 

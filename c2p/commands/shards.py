@@ -47,9 +47,8 @@ def run_stats(options: argparse.Namespace) -> None:
     for name in manifest.classes:
         print(f"{name:<22}{counts[name, 'train']:>8}{counts[name, 'val']:>8}")
     size = sum((manifest.folder / s).stat().st_size for s in {r["shard"] for r in manifest.rows if r["shard"]})
-    print(
-        f"{len(manifest.split('train'))} train, {len(manifest.split('val'))} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected"
-    )
+    train, val = (len(manifest.split(split)) for split in ("train", "val"))
+    print(f"{train} train, {val} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected")
     for row in manifest.rejected:
         print(f"rejected {row['key']}: {row['reason']}")
 

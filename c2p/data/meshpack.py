@@ -19,7 +19,8 @@ def take_meshes(path: Path, folder: Path) -> Path:
         return write_atomic(folder / f"{path.resolve().name}.zip", lambda temporary: _pack(path, temporary))
     if not path.is_file():
         raise ValueError(
-            f"download.meshes: got {str(path)!r}; no such folder or archive; set it with: c2p profile use meshes --set download.meshes=PATH"
+            f"download.meshes: got {str(path)!r}; no such folder or archive; "
+            "set it with: c2p profile use meshes --set download.meshes=PATH"
         )
     Archive(path)
     return write_atomic(folder / path.name, lambda temporary: _copy(path, temporary))

@@ -2,6 +2,7 @@
 
 import posixpath
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,8 @@ from c2p.data.archive import Archive, ArchiveError, open_archive
 from c2p.geometry.meshes import Mesh, load_mesh
 
 UpAxis = Literal["y", "z"]
+COMPANIONS = (".mtl", ".jpg", ".jpeg", ".png", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
+"""Endings of the files an OBJ may refer to."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,19 @@ def read_within(archive: Archive, folder: str, root: str, relative: str) -> byte
 
 
 def fingerprint(model: Model) -> list[str]:
-    """What the rendering of a model depends on besides parameters: every file of its folder, with its checksum."""
+    """What the rendering of a model depends on besides parameters: its file, and those it may refer to."""
     archive = open_archive(Path(model.archive))
-    files = [model.member] if model.root == "" else archive.within(model.root)
-    return [model.key, model.label, model.split, model.member, model.up, *(f"{n} {archive.digest(n)}" for n in files)]
+    files = [f"{model.member} {archive.digest(model.member)}"]
+    if model.member.lower().endswith(".obj") and model.root:
+        files += _companions(archive, model.root)
+    return [model.key, model.label, model.split, model.up, *files]
+
+
+@lru_cache(maxsize=1)
+def _companions(archive: Archive, root: str) -> tuple[str, ...]:
+    """Materials and pictures below a folder, with checksums; meshes of one folder come one after the other."""
+    names = (name for name in archive.within(root) if name.lower().endswith(COMPANIONS))
+    return tuple(f"{name} {archive.digest(name)}" for name in names)
 
 
 def read_mesh_at(path: str, *, max_faces: int) -> Mesh:

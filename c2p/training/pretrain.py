@@ -22,17 +22,12 @@ from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.losses import Balance, cross_loss, intra_loss
 from c2p.training.checkpoint import HISTORY_FILE, load_state, save_state, save_weights
 from c2p.training.optim import Lamb, learning_rate, set_learning_rate
+from c2p.training.steps import LOG_EVERY, TrainingError
 
 log = logging.getLogger(__name__)
 
 History = list[dict[str, float]]
 """One row an epoch: epoch (finished), loss, intra, cross, sigma, lr, and at checkpoints what `evaluate` returned."""
-
-LOG_EVERY = 50
-
-
-class TrainingError(RuntimeError):
-    """Training can't go on; the message names the step."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.nn import functional
 from c2p import params
 from c2p.models.clip import Clip, prepare_images
 from c2p.training.optim import learning_rate, set_learning_rate
-from c2p.training.pretrain import LOG_EVERY, TrainingError
+from c2p.training.steps import LOG_EVERY, TrainingError
 
 log = logging.getLogger(__name__)
 

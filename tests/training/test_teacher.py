@@ -9,7 +9,7 @@ import torch
 
 from c2p import params
 from c2p.models.clip import create_clip, encode_images, encode_text
-from c2p.training.pretrain import TrainingError
+from c2p.training.steps import TrainingError
 from c2p.training.teacher import augment, contrastive_loss, draw_epoch, train_teacher
 
 SETTINGS = params.Teacher(
