@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,9 +25,9 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.artifacts import Progress, publish_summary, publish_tables
-from tasks.dvc_stage import plan, reproduce
+from tasks.dvc_stage import Busy, plan, reproduce
 from tasks.events import stage_done
-from tasks.shard_map import WorkerDied, WorkerPool, job_names
+from tasks.shard_map import PoolStopped, WorkerDied, WorkerPool, job_names
 from tasks.stage import configure_logging, exit_code, parse_command, report, run_stage
 
 logger = logging.getLogger("flows.pretrain_pipeline")
@@ -82,7 +83,7 @@ def stage(name: str, force: bool = False, pull: bool = False) -> Any:
 
     try:
         outcome = reproduce(name, execute, root=root, force=force, pull=pull)
-    except (ValueError, OSError) as error:
+    except (Busy, ValueError, OSError, WorkerDied) as error:
         return Failed(message=str(error), data=error)
     return outcome if outcome == "ran" else Completed(name="Cached", message=outcome, data=outcome)
 
@@ -100,7 +101,7 @@ def part(name: str, work: Callable[[], R]) -> Any:
     """Run one part of a stage in a worker process; `name` is for the user interface."""
     try:
         return work()
-    except (ValueError, OSError) as error:
+    except (PoolStopped, ValueError, OSError) as error:
         if _can_pass(error):
             raise
         return Failed(message=str(error), data=error)
@@ -121,8 +122,11 @@ def _map_parts(
     states: list[bool] = []
 
     def finish(future: PrefectFuture[R]) -> None:
-        future.wait()
-        states.append(future.state.is_completed())
+        try:
+            future.wait()
+            states.append(future.state.is_completed())
+        except CancelledError:  # an interrupt: it never began
+            states.append(False)
         room.release()
 
     futures: list[Any] = []

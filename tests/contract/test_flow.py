@@ -123,6 +123,16 @@ def test_bad_part_is_one_line_and_exit_code_2(served: Project) -> None:
     (served.root / "poison-0").unlink()
 
 
+def test_busy_output_is_one_line_and_exit_code_1(served: Project) -> None:
+    foreign = {"pid": os.getpid(), "cmd": "dvc repro grow"}
+    lock = served.root / ".dvc/tmp/rwlock"
+    lock.write_text(json.dumps({"write": {str(served.root / "data/grown"): foreign}, "read": {}}))
+    output = served.run("flows.pretrain_pipeline", "grow", code=1)
+    assert re.search(rf"ERROR .*grow: .*busy.*{os.getpid()}.*dvc repro grow", output)
+    assert "Traceback" not in output
+    lock.unlink()
+
+
 def test_interrupted_and_killed_flow_resumes_at_its_parts(served: Project, isolated: Path) -> None:
     set_points(served, 256)
     before = len(served.made())
