@@ -41,7 +41,8 @@ class Download:
     """Made test shapes a class in each benchmark set (ModelNet40: 2,468 in 40 classes)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, toy_seed=0, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
+        _seeds(self, "toy_seed")
+        _at_least(self, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
         _not_empty(self, "benchmarks")
 
 
@@ -79,7 +80,8 @@ class Render:
     """Seed of the surface sampling, joined with each model's key."""
 
     def __post_init__(self) -> None:
-        _at_least(self, size=8, supersample=1, cloud_points=1, part_size=1, max_faces=1, seed=0)
+        _at_least(self, size=8, supersample=1, cloud_points=1, part_size=1, max_faces=1)
+        _seeds(self, "seed")
         _between(self, 1, 179, "fov")
         _between(self, 0, 1, "ambient", "diffuse", "specular", "max_reject_rate")
         _require(self.distance > 1, "render.distance", self.distance, "more than 1 (outside the unit sphere)")
@@ -115,7 +117,8 @@ class Depth:
     fov: float
     """Field of view of the perspective projection, degrees (the paper gives no focal length)."""
     distance: float
-    """Camera distance at jitter 1, unit-sphere radii (published code: 1, orthographic)."""
+    """Camera distance at jitter 1, unit-sphere radii (paper and published code: 1; a perspective camera there stands on
+    the unit sphere and sees a part of the shape, so the profiles with perspective take 2, the RGB camera's)."""
     jitter: float
     """Pre-training draws distances uniformly from distance * [1 - jitter, 1 + jitter) (paper: 0.1)."""
 
@@ -161,7 +164,8 @@ class Teacher:
     seed: int
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2, seed=0)
+        _at_least(self, epochs=1, batch=2)
+        _seeds(self, "seed")
         _positive(self, "lr")
         _between(self, 0, 1, "weight_decay", "warmup")
 
@@ -202,6 +206,7 @@ class Pretrain:
         _between(self, 0, 1, "weight_decay")
         _not_empty(self, "seeds")
         _distinct(self, "seeds")
+        _seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,8 @@ class Zeroshot:
     """Prompt with one {} for the class name (paper: image of a {})."""
 
     def __post_init__(self) -> None:
-        _require(self.template.count("{}") == 1, "zeroshot.template", self.template, "a text with exactly one {}")
+        plain = self.template.count("{}") == 1 and self.template.count("{") == self.template.count("}") == 1
+        _require(plain, "zeroshot.template", self.template, "a text with exactly one {} and no other braces")
 
 
 @dataclass(frozen=True)
@@ -245,10 +251,12 @@ class Pointclip:
     epochs: int
     """Adapter epochs (published: 250)."""
     size: int
-    """Side of its depth map before resizing to the encoder, pixels (published: 128 zero-shot, 224 few-shot)."""
+    """Side of its zero-shot depth map before resizing to the encoder, pixels (published: 128)."""
+    adapter_size: int
+    """Side of the depth map its adapter is trained on, pixels (published: 224)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=2, size=8)
+        _at_least(self, epochs=2, size=8, adapter_size=8)
 
 
 @dataclass(frozen=True)
@@ -266,6 +274,7 @@ class Fewshot:
         _at_least(self, shots=1)
         _not_empty(self, "seeds")
         _distinct(self, "seeds")
+        _seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -281,6 +290,7 @@ class Fullshot:
         _at_least(self, epochs=1)
         _not_empty(self, "seeds")
         _distinct(self, "seeds")
+        _seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -428,6 +438,14 @@ def _between(section: Any, low: float, high: float, *keys: str) -> None:
 def _not_empty(section: Any, *keys: str) -> None:
     for key in keys:
         _require(len(getattr(section, key)) > 0, _name(section, key), [], "at least one entry")
+
+
+def _seeds(section: Any, *keys: str) -> None:
+    """Whole numbers that every generator takes."""
+    for key in keys:
+        value = getattr(section, key)
+        values = value if isinstance(value, tuple) else (value,)
+        _require(all(0 <= v < 2**32 for v in values), _name(section, key), value, "0 to 4294967295")
 
 
 def _distinct(section: Any, *keys: str) -> None:

@@ -1,6 +1,6 @@
 """Prefect flows: wiring only.
 
-Importing this package keeps Prefect's files (database, settings) inside the project, unless PREFECT_HOME says otherwise.
+Importing this package keeps what Prefect writes inside the project, unless PREFECT_HOME says otherwise.
 """
 
 import os

@@ -1,6 +1,7 @@
 """Stage pretrain: one depth encoder a seed, with validated checkpoints."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
     encoder = DepthEncoder.from_clip(clip).to(_device())
     inputs = [sha256(layout.shards / "manifest.parquet"), sha256(layout.clip / WEIGHTS_FILE), targets.digest]
     recipe = [
-        params.pretrain,
+        replace(params.pretrain, seeds=()),
         params.depth,
         params.render.views,
         params.zeroshot.template,

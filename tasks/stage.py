@@ -17,6 +17,7 @@ from pathlib import Path
 
 import tasks
 from c2p.params import load
+from c2p.training.steps import TrainingError
 from tasks.shard_map import Map, WorkerDied
 from tasks.store import Store
 
@@ -83,7 +84,7 @@ def exit_code(error: Exception) -> int:
 
 def report(error: Exception) -> int:
     """Log an error, in one line where the user can mend it, else with its traceback; return the exit code."""
-    if exit_code(error) == 2 or isinstance(error, WorkerDied):
+    if exit_code(error) == 2 or isinstance(error, WorkerDied | TrainingError):
         text = " ".join(str(error).split()) or type(error).__name__
         logger.error("%s", text, exc_info=logger.isEnabledFor(logging.DEBUG))
     elif isinstance(error, ModuleNotFoundError):

@@ -32,6 +32,7 @@ TINY = [
     "adapter.epochs=2",
     "pointclip.epochs=2",
     "pointclip.size=32",
+    "pointclip.adapter_size=32",
     "fewshot.shots=2",
     "fewshot.seeds=[0, 1]",
     "fullshot.seeds=[0, 1]",

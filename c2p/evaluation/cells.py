@@ -239,7 +239,7 @@ def _cell(
         method=method,
         mean=values["mean"],
         std=values.get("std"),
-        n_seeds=len(values.get("seeds", {})) or 1,
+        n_seeds=len(values.get("seeds", {})) or None,
         chance=found.get("set", {}).get("chance"),
         data_rev=values.get("inputs", ""),
         **fields,

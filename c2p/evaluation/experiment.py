@@ -69,8 +69,10 @@ class Experiment:
         if method.drawing == "clip2point":
             return Clip2PointDrawing(self.settings.depth)
         few = method.adapter != "none"
-        distance = POINTCLIP_FEWSHOT_DISTANCE if few else POINTCLIP_ZEROSHOT_DISTANCE
-        return PointclipDrawing(self.settings.pointclip.size, distance)
+        settings = self.settings.pointclip
+        if few:
+            return PointclipDrawing(settings.adapter_size, POINTCLIP_FEWSHOT_DISTANCE)
+        return PointclipDrawing(settings.size, POINTCLIP_ZEROSHOT_DISTANCE)
 
     def template(self, method: Method) -> str:
         """The method's prompt."""

@@ -9,7 +9,8 @@ DIGITS = 12
 def code_revision(package: Path) -> str:
     """Git's id of a folder's content as it lies there: the first digits of `git rev-parse HEAD:c2p` once committed.
 
-    It names the code that made a number and nothing else: not the time, not the clone, not whether the code was
+    A tree, not a commit: `git log --format=%H -- c2p` and `git rev-parse COMMIT:c2p` lead from the one to the other. It
+    names the whole library as it was when the tables were written, not the time, not the clone, not whether it was
     committed before or after the run. Hidden files and Python's caches don't count.
     """
     return _tree(package).hex()[:DIGITS]

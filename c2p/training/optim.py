@@ -12,7 +12,7 @@ class Lamb(torch.optim.Optimizer):
     """Adam whose step on each tensor is scaled to the tensor's own norm.
 
     update = m / (sqrt(v) + eps) + weight_decay * w, without bias correction; w -= lr * trust * update with
-    trust = |w| / |update|, at most `max_trust`, and 1 where either norm is 0. Decay is on every tensor.
+    trust = min(|w|, `max_norm`) / |update|, and 1 where either norm is 0. Decay is on every tensor.
     """
 
     def __init__(
@@ -23,9 +23,9 @@ class Lamb(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
         weight_decay: float = 0.0,
-        max_trust: float = 10.0,
+        max_norm: float = 10.0,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "max_trust": max_trust}
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "max_norm": max_norm}
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
@@ -48,7 +48,7 @@ class Lamb(torch.optim.Optimizer):
         update = state["mean"] / (state["square"].sqrt() + group["eps"])
         update.add_(weight, alpha=group["weight_decay"])
         weight_norm, update_norm = weight.norm(), update.norm()
-        trust = (weight_norm / update_norm).clamp(max=group["max_trust"])
+        trust = weight_norm.clamp(max=group["max_norm"]) / update_norm
         trust = torch.where((weight_norm > 0) & (update_norm > 0), trust, torch.ones_like(trust))
         weight.sub_(group["lr"] * trust * update)
 

@@ -18,7 +18,7 @@ def _plain_lamb(weight: list[float], grads: list[list[float]], lr: float, decay:
         update = [m / (math.sqrt(s) + 1e-6) + decay * w for m, s, w in zip(mean, square, weight, strict=True)]
         weight_norm = math.sqrt(sum(w * w for w in weight))
         update_norm = math.sqrt(sum(u * u for u in update))
-        trust = min(weight_norm / update_norm, clamp) if weight_norm > 0 and update_norm > 0 else 1.0
+        trust = min(weight_norm, clamp) / update_norm if weight_norm > 0 and update_norm > 0 else 1.0
         weight = [w - lr * trust * u for w, u in zip(weight, update, strict=True)]
     return weight
 
