@@ -36,7 +36,7 @@ def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
     encoder = DepthEncoder.from_clip(clip).to(_device())
     inputs = [sha256(layout.shards / "manifest.parquet"), sha256(layout.clip / WEIGHTS_FILE), targets.digest]
     recipe = [
-        replace(params.pretrain, seeds=()),
+        replace(params.pretrain, seeds=(int(seed),)),
         params.depth,
         params.render.views,
         params.zeroshot.template,
