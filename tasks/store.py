@@ -10,15 +10,12 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
-import socket
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}-")
+from c2p.data.files import sweep, temporary_name
 
 
 def key(*parts: Any) -> str:
@@ -65,8 +62,7 @@ class Store:
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        temporary = target.with_name(f".tmp-{owner}-{piece}{suffix}")
+        temporary = temporary_name(target)
         try:
             make(temporary)
             _flush(temporary)
@@ -83,14 +79,8 @@ class Store:
         return folder
 
     def sweep(self) -> int:
-        """Remove what killed processes of this machine left half made; return how many files."""
-        removed = 0
-        for path in self.folder_of_pieces.glob("*/.tmp-*"):
-            match = _TEMPORARY.match(path.name)
-            if match and match["host"] == socket.gethostname() and not _alive(int(match["pid"])):
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        """Remove what killed processes of this machine left half made, here and in the outs; return how many files."""
+        return sum(sweep(self.root / name) for name in (".c2p", "data", "metrics", "models", "plots", "results"))
 
 
 def link_into(piece: Path, out: Path) -> Path:
@@ -99,7 +89,7 @@ def link_into(piece: Path, out: Path) -> Path:
     Files that DVC tracks are read-only in spirit: write a new file and rename it, never write into a linked one.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    temporary = temporary_name(out)
     try:
         try:
             os.link(piece, temporary)
@@ -126,13 +116,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
