@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from c2p.data.files import write_atomic, write_json
+from c2p.data.files import write_json
 from c2p.data.models import Model, fingerprint
 from c2p.data.parts import render_part
 from c2p.data.sources import list_source
@@ -65,13 +65,10 @@ def run(params: Params, root: Path, map_: Map) -> None:
 
 
 def render_job(job: PartJob) -> None:
-    """Render one part into the store; the clouds get their name first, so a finished tar means a finished part."""
-
-    def make(temporary: Path) -> None:
-        clouds = job.store.path(job.key, ".parquet")
-        write_atomic(clouds, lambda scratch: render_part(job.models, job.settings, temporary, scratch))
-
-    job.store.get_or_make(job.key, ".tar", make)
+    """Render one part, a tar and its clouds, into the store."""
+    job.store.get_or_make_all(
+        job.key, (".tar", ".parquet"), lambda tar, clouds: render_part(job.models, job.settings, tar, clouds)
+    )
 
 
 def _count_rejects(layout: Layout, jobs: Sequence[PartJob], limit: float) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +58,28 @@ class Store:
         `make` writes one file at the path it is given (whose name ends in `suffix`); it appears under its own name only
         when whole and on the disk. When two make the same piece at once, both succeed.
         """
-        target = self.path(piece, suffix)
-        if target.exists():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(target)
+        return self.get_or_make_all(piece, (suffix,), make)[0]
+
+    def get_or_make_all(self, piece: str, suffixes: Sequence[str], make: Callable[..., object]) -> list[Path]:
+        """Return the files of a piece that has several, made together by `make(path, ...)` if one isn't there yet."""
+        targets = [self.path(piece, suffix) for suffix in suffixes]
+        if all(target.exists() for target in targets):
+            return targets
+        folder = targets[0].parent
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporaries = [folder / f".tmp-{owner}-{target.name}" for target in targets]
         try:
-            make(temporary)
-            _flush(temporary)
-            os.replace(temporary, target)
+            make(*temporaries)
+            for temporary in temporaries:
+                _flush(temporary)
+            for temporary, target in zip(temporaries, targets, strict=True):
+                os.replace(temporary, target)
         finally:
-            temporary.unlink(missing_ok=True)
-        _flush(target.parent)
-        return target
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
+        _flush(folder)
+        return targets
 
     def folder(self, piece: str) -> Path:
         """Return a folder of the piece's own, made if need be: checkpoints of a training that can be resumed."""

@@ -155,3 +155,24 @@ def test_link_passes_on_other_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         link_into(tmp_path / "nothing", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_one_piece_are_made_together_and_again_if_one_is_lost(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), []
+
+    def make(tar: Path, table: Path) -> None:
+        made.append((tar, table))
+        tar.write_text("tar")
+        table.write_text("table")
+
+    for _ in range(2):
+        paths = store.get_or_make_all(key("x"), (".tar", ".parquet"), make)
+        assert paths == [store.path(key("x"), ".tar"), store.path(key("x"), ".parquet")]
+    assert len(made) == 1
+    assert all(path.name.startswith(".tmp-") for path in made[0]), "the sweep knows them"
+    paths[1].unlink()
+    assert [path.read_text() for path in store.get_or_make_all(key("x"), (".tar", ".parquet"), make)] == [
+        "tar",
+        "table",
+    ]
+    assert sorted(paths[0].parent.iterdir()) == sorted(paths)
