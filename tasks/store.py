@@ -67,8 +67,7 @@ class Store:
             return targets
         folder = targets[0].parent
         folder.mkdir(parents=True, exist_ok=True)
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        temporaries = [folder / f".tmp-{owner}-{target.name}" for target in targets]
+        temporaries = [temporary_name(target) for target in targets]
         try:
             make(*temporaries)
             for temporary in temporaries:

@@ -169,7 +169,6 @@ def test_files_of_one_piece_are_made_together_and_again_if_one_is_lost(tmp_path:
         paths = store.get_or_make_all(key("x"), (".tar", ".parquet"), make)
         assert paths == [store.path(key("x"), ".tar"), store.path(key("x"), ".parquet")]
     assert len(made) == 1
-    assert all(path.name.startswith(".tmp-") for path in made[0]), "the sweep knows them"
     paths[1].unlink()
     assert [path.read_text() for path in store.get_or_make_all(key("x"), (".tar", ".parquet"), make)] == [
         "tar",
