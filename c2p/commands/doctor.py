@@ -15,6 +15,7 @@ PACKAGES = (
     "dvc",
     "trimesh",
     "embreex",
+    "numba",
     "pyarrow",
     "webdataset",
     "h5py",
@@ -34,8 +35,8 @@ def run(options: argparse.Namespace) -> int:
     if "torch" not in missing:
         _print_device()
     pytorch3d = importlib.util.find_spec("pytorch3d") is not None
-    embree = "missing" if "embreex" in missing else "ready"
-    print(f"renderer    embree {embree}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
+    raster, embree = ("missing" if name in missing else "ready" for name in ("numba", "embreex"))
+    print(f"renderer    raster {raster}; embree {embree}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
     root = Path.cwd()
     _print_params(root)
     for folder in ("data/raw", "data/shards", "models/clip", "models/depth_encoder", "results"):

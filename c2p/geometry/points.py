@@ -9,8 +9,11 @@ import numpy as np
 import torch
 
 from c2p.geometry.meshes import Mesh
+from c2p.kernel import kernel
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
+BLOCK = 512
+"""Points whose farthest is found at a time."""
 
 
 def sample_surface(mesh: Mesh, count: int, seed: int) -> np.ndarray:
@@ -69,20 +72,28 @@ def farthest_points(points: Array, count: int, start: int = 0) -> Array:
     return _choose(x, y, z, count, start)
 
 
+@kernel
 def _choose(x: np.ndarray, y: np.ndarray, z: np.ndarray, count: int, start: int) -> np.ndarray:
     nearest = np.full(len(x), np.inf, dtype=np.float32)  # squared distance to the nearest chosen point
-    distance, square = np.empty_like(x), np.empty_like(x)
+    order = nearest.view(np.int32)  # bits of non-negative floats sort as integers do, whose maximum is found faster
     chosen = np.empty(count, dtype=np.int64)
     current = start
     for i in range(count):
         chosen[i] = current
-        np.subtract(x, x[current], out=distance)
-        np.multiply(distance, distance, out=distance)
-        for axis in (y, z):
-            np.subtract(axis, axis[current], out=square)
-            np.multiply(square, square, out=square)
-            np.add(distance, square, out=distance)
-        np.minimum(nearest, distance, out=nearest)
+        cx, cy, cz = x[current], y[current], z[current]
+        for j in range(len(x)):
+            dx, dy, dz = x[j] - cx, y[j] - cy, z[j] - cz
+            distance = dx * dx + dy * dy + dz * dz
+            nearest[j] = distance if distance < nearest[j] else nearest[j]
         nearest[current] = -1  # never again, even where all points left coincide with a chosen one
-        current = int(nearest.argmax())
+        farthest, current = order[0], 0
+        for begin in range(0, len(x), BLOCK):
+            block = order[begin : begin + BLOCK]
+            largest = block[0]
+            for j in range(1, len(block)):
+                largest = max(largest, block[j])
+            if largest > farthest:
+                farthest, current = largest, begin
+        while order[current] != farthest:
+            current += 1
     return chosen

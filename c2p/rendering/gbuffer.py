@@ -36,18 +36,13 @@ class Scene(Protocol):
         ...
 
 
-@lru_cache(maxsize=4)
-def view_rays(fov: float, size: int) -> np.ndarray:
-    """Directions through the samples' centres, in the camera frame, with z = 1: the hit parameter is the view depth.
-
-    Returns (size, size, 3) float64, read-only.
-    """
+@lru_cache(maxsize=8)
+def sample_centres(fov: float, size: int) -> np.ndarray:
+    """x of the columns' centres, or y of the rows', at view depth 1 in the camera frame: (size,) float64, read-only."""
     index = np.arange(size)
-    centre = (-1 + (2 * (size - 1 - index) + 1) / size) * tan(radians(fov) / 2)
-    rays = np.empty((size, size, 3))
-    rays[..., 0], rays[..., 1], rays[..., 2] = centre[None, :], centre[:, None], 1
-    rays.setflags(write=False)
-    return rays
+    centres = (-1 + (2 * (size - 1 - index) + 1) / size) * tan(radians(fov) / 2)
+    centres.setflags(write=False)
+    return centres
 
 
 def world_rays(rotation: np.ndarray, fov: float, size: int) -> np.ndarray:
@@ -58,7 +53,8 @@ def world_rays(rotation: np.ndarray, fov: float, size: int) -> np.ndarray:
 @lru_cache(maxsize=10)
 def _world_rays(rotation: bytes, fov: float, size: int) -> np.ndarray:
     turn = np.frombuffer(rotation).reshape(3, 3)
-    x, y, z = np.moveaxis(view_rays(fov, size), -1, 0)
+    centres = sample_centres(fov, size)
+    x, y, z = centres[None, :], centres[:, None], 1.0
     # written out: a matrix product's last bits depend on the library behind it
     rays = np.stack([x * turn[axis, 0] + y * turn[axis, 1] + z * turn[axis, 2] for axis in range(3)], axis=-1)
     rays = rays.astype(np.float32)

@@ -1,94 +1,226 @@
 """Shading of a G-buffer: one for all backends.
 
 The published renders' light model (PyTorch3D's Phong shader with one directional light from the camera), with flat
-normals turned towards the camera, since faces of collected meshes wind inconsistently. H, W samples a side.
+normals turned towards the camera, since faces of collected meshes wind inconsistently. S pixels a side, H = S * n
+samples a side.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 
 from c2p import params
 from c2p.geometry.materials import Material
 from c2p.geometry.meshes import Mesh
-from c2p.rendering.gbuffer import GBuffer
+from c2p.kernel import kernel
+from c2p.rendering.gbuffer import GBuffer, sample_centres
 
 SHININESS_DOUBLINGS = 6
-"""Phong exponent 64 = 2^6 (PyTorch3D's default material)."""
+"""Phong exponent 64 = 2^6 (PyTorch3D's default material); repeated squares give the same bits on every machine."""
 
 
-def face_normals(mesh: Mesh) -> np.ndarray:
-    """Unit normals by winding, 0 for a face without area: (F, 3) float32."""
-    a, b, c = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
-    normal = np.cross(b - a, c - a)
-    length = np.sqrt((normal**2).sum(1, keepdims=True))
-    return (normal / np.where(length > 0, length, 1)).astype(np.float32)
+@dataclass(frozen=True)
+class Surface:
+    """What light needs to know of a mesh, as flat arrays."""
+
+    normals: np.ndarray
+    """(F, 3) float32 unit normals by winding, 0 for a face without area."""
+    materials: np.ndarray
+    """(F,) int32."""
+    uv: np.ndarray
+    """(F, 3, 2) float32."""
+    diffuse: np.ndarray
+    """(M, 3) float32."""
+    textures: np.ndarray
+    """(M, 3) int64: place of a texture's first texel in texels, height, width; height 0: no texture."""
+    texels: np.ndarray
+    """(T, 3) uint8: all textures, row by row."""
+
+
+def surface(mesh: Mesh) -> Surface:
+    """Gather a mesh's normals, colours and textures."""
+    vertices, faces = np.ascontiguousarray(mesh.vertices, dtype=np.float64), np.ascontiguousarray(mesh.faces)
+    diffuse = np.array([entry.diffuse for entry in mesh.materials], dtype=np.float32).reshape(-1, 3)
+    textures, texels = _pack(mesh.materials)
+    uv = np.ascontiguousarray(mesh.uv, dtype=np.float32)
+    return Surface(face_normals(vertices, faces), mesh.face_material, uv, diffuse, textures, texels)
 
 
 def shade(
-    mesh: Mesh, normals: np.ndarray, gbuffer: GBuffer, rays: np.ndarray, light: np.ndarray, settings: params.Render
-) -> np.ndarray:
-    """Colour every sample.
+    surface: Surface, gbuffer: GBuffer, rotation: np.ndarray, settings: params.Render
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colour a view's samples and gather them into pixels; a pixel is the mean of its supersample^2 samples.
 
-    normals: face_normals(mesh); rays: (H, W, 3) float32 from the camera, world frame, any length; light: (3,) direction
-    towards the light. Returns (H, W, 3) float32 in [0, 1], white where nothing is hit.
+    gbuffer: of settings.size * settings.supersample samples a side. Returns rgb (S, S, 3) uint8 on white, alpha (S, S)
+    uint8, the covered share of a pixel, and depth (S, S) float32, the smallest in a pixel, 0 where nothing is seen.
     """
-    hit = np.flatnonzero(gbuffer.face_id.ravel() >= 0)
-    face = gbuffer.face_id.ravel()[hit]
-    normal = normals[face]
-    ray = rays.reshape(-1, 3)[hit]
-    facing = _dot(normal, ray)
-    normal *= np.where(facing > 0, np.float32(-1), np.float32(1))[:, None]
-    towards = light.astype(np.float32)
-    cosine = _dot(normal, towards).clip(min=0)
-    mirrored = 2 * cosine[:, None] * normal - towards
-    shine = (-_dot(mirrored, ray) / np.sqrt(_dot(ray, ray))).clip(min=0)
-    for _ in range(SHININESS_DOUBLINGS):  # repeated squares: the same bits on every machine, and fast
-        shine *= shine
-    shine[cosine <= 0] = 0
-    colour = base_colour(mesh, face, gbuffer.barycentric.reshape(-1, 3)[hit])
-    colour *= (settings.ambient + settings.diffuse * cosine)[:, None]
-    colour += (settings.specular * shine)[:, None]
-    picture = np.ones((gbuffer.face_id.size, 3), dtype=np.float32)
-    picture[hit] = colour.clip(0, 1)
-    return picture.reshape(*gbuffer.face_id.shape, 3)
+    size = settings.size
+    rgb, alpha = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.uint8)
+    depth = np.empty((size, size), np.float32)
+    lights = (settings.ambient, settings.diffuse, settings.specular)
+    _shade(
+        (gbuffer.face_id, gbuffer.barycentric, gbuffer.depth),
+        (surface.normals, surface.materials, surface.uv, surface.diffuse, surface.textures, surface.texels),
+        np.ascontiguousarray(rotation, dtype=np.float64),
+        sample_centres(settings.fov, len(gbuffer.face_id)),
+        lights,
+        rgb,
+        alpha,
+        depth,
+    )
+    return rgb, alpha, depth
 
 
-def base_colour(mesh: Mesh, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
-    """Unlit colours of samples: face (N,), barycentric (N, 3) -> (N, 3) float32 in [0, 1]."""
-    material = mesh.face_material[face]
-    diffuse = np.array([entry.diffuse for entry in mesh.materials], dtype=np.float32)
-    colour = diffuse[material]
-    for index, entry in enumerate(mesh.materials):
+def base_colour(surface: Surface, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """Unlit colours of samples: face (N,), barycentric (N, 3) -> (N, 3) float64 in [0, 1]."""
+    colours = np.empty((len(face), 3))
+    _base_colours(
+        face, barycentric, surface.materials, surface.uv, surface.diffuse, surface.textures, surface.texels, colours
+    )
+    return colours
+
+
+def _pack(materials: Sequence[Material]) -> tuple[np.ndarray, np.ndarray]:
+    places, pieces, end = np.zeros((len(materials), 3), dtype=np.int64), [np.zeros((0, 3), np.uint8)], 0
+    known: dict[int, int] = {}
+    for index, entry in enumerate(materials):
         if entry.texture is None:
             continue
-        where = np.flatnonzero(material == index)
-        if len(where):
-            corners, weights = mesh.uv[face[where]], barycentric[where]
-            uv = sum(weights[:, corner, None] * corners[:, corner] for corner in range(3))
-            colour[where] = sample_texture(entry, uv)
-    return colour
+        if id(entry.texture) not in known:
+            known[id(entry.texture)] = end
+            pieces.append(entry.texture.reshape(-1, 3))
+            end += len(pieces[-1])
+        places[index] = known[id(entry.texture)], *entry.texture.shape[:2]
+    return places, np.concatenate(pieces)
 
 
-def sample_texture(material: Material, uv: np.ndarray) -> np.ndarray:
-    """Look a texture up: bilinear, repeating, v upwards from the image's bottom.
+@kernel
+def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals by winding, 0 for a face without area: (F, 3) float32."""
+    normals = np.zeros((len(faces), 3), np.float32)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = (vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2])
+        vx, vy, vz = (vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2])
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        length = sqrt(x * x + y * y + z * z)
+        if length > 0:
+            normals[f, 0], normals[f, 1], normals[f, 2] = x / length, y / length, z / length
+    return normals
 
-    uv: (N, 2) float32. Returns (N, 3) float32 in [0, 1].
-    """
-    texture = material.texture
-    assert texture is not None
-    height, width = texture.shape[:2]
-    x = uv[:, 0] % 1 * np.float32(width) - np.float32(0.5)
-    y = (1 - uv[:, 1] % 1) * np.float32(height) - np.float32(0.5)
+
+@kernel
+def _texture(u: float, v: float, first: int, height: int, width: int, texels: np.ndarray) -> tuple[float, float, float]:
+    """Look a texture up: bilinear, repeating, v upwards from the image's bottom; colours of 0 to 255."""
+    x = (u - np.floor(u)) * width - 0.5
+    y = (1 - (v - np.floor(v))) * height - 0.5
     left, top = np.floor(x), np.floor(y)
-    across, down = (x - left)[:, None], (y - top)[:, None]
-    left, top = left.astype(np.int64), top.astype(np.int64)
-    texels = texture.reshape(-1, 3)
-    upper, lower = top % height * width, (top + 1) % height * width
-    column, following = left % width, (left + 1) % width
-    above = texels[upper + column] * (1 - across) + texels[upper + following] * across
-    below = texels[lower + column] * (1 - across) + texels[lower + following] * across
-    return (above * (1 - down) + below * down) / np.float32(255)
+    across, down = x - left, y - top
+    column, row = int(left), int(top)  # from -1 to the last
+    following, lower = (column + 1) % width, first + (row + 1) % height * width
+    column, upper = column % width, first + row % height * width
+    a, b = (1 - across) * (1 - down), across * (1 - down)
+    c, d = (1 - across) * down, across * down
+    e, f, g, h = upper + column, upper + following, lower + column, lower + following
+    return (
+        a * texels[e, 0] + b * texels[f, 0] + c * texels[g, 0] + d * texels[h, 0],
+        a * texels[e, 1] + b * texels[f, 1] + c * texels[g, 1] + d * texels[h, 1],
+        a * texels[e, 2] + b * texels[f, 2] + c * texels[g, 2] + d * texels[h, 2],
+    )
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Row-wise dot product, written out: the same bits on every machine."""
-    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
+@kernel
+def _base(
+    face: int,
+    weights: np.ndarray,
+    materials: np.ndarray,
+    uv: np.ndarray,
+    diffuse: np.ndarray,
+    textures: np.ndarray,
+    texels: np.ndarray,
+) -> tuple[float, float, float]:
+    material = materials[face]
+    first, height, width = textures[material, 0], textures[material, 1], textures[material, 2]
+    if height == 0:
+        return (
+            np.float64(diffuse[material, 0]),
+            np.float64(diffuse[material, 1]),
+            np.float64(diffuse[material, 2]),
+        )
+    u = v = 0.0
+    for corner in range(3):
+        u += np.float64(weights[corner]) * uv[face, corner, 0]
+        v += np.float64(weights[corner]) * uv[face, corner, 1]
+    red, green, blue = _texture(u, v, first, height, width, texels)
+    return red / 255, green / 255, blue / 255
+
+
+@kernel
+def _base_colours(
+    face: np.ndarray,
+    barycentric: np.ndarray,
+    materials: np.ndarray,
+    uv: np.ndarray,
+    diffuse: np.ndarray,
+    textures: np.ndarray,
+    texels: np.ndarray,
+    colours: np.ndarray,
+) -> None:
+    for i in range(len(face)):
+        colour = _base(face[i], barycentric[i], materials, uv, diffuse, textures, texels)
+        colours[i, 0], colours[i, 1], colours[i, 2] = colour
+
+
+@kernel
+def _shade(buffers, mesh, turn, centres, lights, rgb, alpha, depth):  # type: ignore[no-untyped-def]
+    """Shade every sample and average them; in the camera frame, where the light shines along (0, 0, 1)."""
+    face_id, barycentric, depths = buffers
+    normals, materials, uv, diffuse, textures, texels = mesh
+    ambient, spread, specular = lights
+    size = len(alpha)
+    factor = len(face_id) // size
+    count = factor * factor
+    for i in range(size):
+        for j in range(size):
+            red = green = blue = 0.0
+            covered, nearest = 0, np.float32(np.inf)
+            for row in range(i * factor, (i + 1) * factor):
+                for column in range(j * factor, (j + 1) * factor):
+                    face = face_id[row, column]
+                    if face < 0:
+                        continue
+                    covered += 1
+                    nearest = min(nearest, depths[row, column])
+                    light, shine = _phong(normals[face], turn, centres[column], centres[row], ambient, spread, specular)
+                    base = _base(face, barycentric[row, column], materials, uv, diffuse, textures, texels)
+                    red += min(base[0] * light + shine, 1.0)
+                    green += min(base[1] * light + shine, 1.0)
+                    blue += min(base[2] * light + shine, 1.0)
+            white = count - covered
+            rgb[i, j, 0] = int((red + white) / count * 255 + 0.5)
+            rgb[i, j, 1] = int((green + white) / count * 255 + 0.5)
+            rgb[i, j, 2] = int((blue + white) / count * 255 + 0.5)
+            alpha[i, j] = int(covered / count * 255 + 0.5)
+            depth[i, j] = nearest if covered else np.float32(0)
+
+
+@kernel
+def _phong(
+    normal: np.ndarray, turn: np.ndarray, x: float, y: float, ambient: float, spread: float, specular: float
+) -> tuple[float, float]:
+    """Factor on the base colour, and the highlight added to it, for a sample whose ray is (x, y, 1)."""
+    nx = normal[0] * turn[0, 0] + normal[1] * turn[1, 0] + normal[2] * turn[2, 0]
+    ny = normal[0] * turn[0, 1] + normal[1] * turn[1, 1] + normal[2] * turn[2, 1]
+    nz = normal[0] * turn[0, 2] + normal[1] * turn[1, 2] + normal[2] * turn[2, 2]
+    if nx * x + ny * y + nz > 0:  # seen from behind
+        nx, ny, nz = -nx, -ny, -nz
+    cosine = -nz
+    if cosine <= 0:
+        return ambient, 0.0
+    mirrored = 2 * cosine * nx * x + 2 * cosine * ny * y + 2 * cosine * nz + 1  # of the light, along the ray
+    shine = max(-mirrored / sqrt(x * x + y * y + 1), 0.0)
+    for _ in range(SHININESS_DOUBLINGS):
+        shine *= shine
+    return ambient + spread * cosine, specular * shine

@@ -162,7 +162,7 @@ def test_glb_with_placed_parts_and_texture() -> None:
 
 
 def test_ply_vertex_colours_become_face_colours() -> None:
-    from c2p.rendering.shading import base_colour
+    from c2p.rendering.shading import base_colour, surface
 
     ball = trimesh.creation.icosphere(subdivisions=1)
     ball.visual.vertex_colors = np.c_[
@@ -171,7 +171,7 @@ def test_ply_vertex_colours_become_face_colours() -> None:
     mesh = load(ball.export(file_type="ply"), "ply")
     expected = np.asarray(ball.visual.vertex_colors)[ball.faces, :3].mean(1) / 255
     thirds = np.full((80, 3), 1 / 3, dtype=np.float32)
-    np.testing.assert_allclose(base_colour(mesh, np.arange(80), thirds), expected, atol=1 / 255)
+    np.testing.assert_allclose(base_colour(surface(mesh), np.arange(80), thirds), expected, atol=1 / 255)
 
 
 def test_stl_vertices_are_shared_again() -> None:

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from math import floor, radians, tan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,8 @@ from c2p import params
 from c2p.geometry.materials import Material, plain
 from c2p.geometry.meshes import Mesh, clean_mesh
 from c2p.geometry.views import view_set
-from c2p.rendering import embree, render_views
-from c2p.rendering.embree import prepare
-from c2p.rendering.shading import sample_texture
+from c2p.rendering import embree, raster, render_views
+from c2p.rendering.shading import base_colour, surface
 
 SETTINGS = params.Render(
     renderer="auto", size=24, supersample=1, views="ten", fov=60.0, distance=2.0, ambient=0.5, diffuse=0.3,
@@ -98,11 +98,12 @@ def colour_naive(mesh: Mesh, face: int, weights: np.ndarray, ray: np.ndarray, li
     return np.clip(base * (0.5 + 0.3 * cosine) + 0.2 * shine, 0, 1)
 
 
+@pytest.mark.parametrize("renderer", ["raster", "embree"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_views_equal_the_naive_ray_tracer(seed: int) -> None:
+def test_views_equal_the_naive_ray_tracer(seed: int, renderer: Any) -> None:
     mesh, size = make_soup(seed), 20
     chosen = ROTATIONS[[0, 1, 5]]
-    rendered = render_views(mesh, chosen, replace(SETTINGS, size=size))
+    rendered = render_views(mesh, chosen, replace(SETTINGS, size=size, renderer=renderer))
     checked = 0
     for view, rotation in enumerate(chosen):
         origin = -2 * rotation[:, 2]
@@ -170,7 +171,10 @@ def test_texture_lies_upright() -> None:
 def test_texture_repeats() -> None:
     texture = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     uv = np.random.default_rng(1).uniform(-3, 3, (200, 2)).astype(np.float32)
-    found = sample_texture(Material(np.ones(3, np.float32), texture), uv)
+    corners, weights = np.repeat(uv[:, None], 3, axis=1), np.full((200, 3), 1 / 3, np.float32)
+    faces = np.zeros((200, 3), np.int64)
+    mesh = make_mesh(np.zeros((1, 3)), faces, Material(np.ones(3, np.float32), texture), corners)
+    found = base_colour(surface(mesh), np.arange(200), weights)
     expected = [texture_naive(texture, float(u), float(v)) for u, v in uv]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -202,10 +206,11 @@ def test_same_bytes_again() -> None:
     assert one.rgb.tobytes() == other.rgb.tobytes() and one.depth.tobytes() == other.depth.tobytes()
 
 
-def test_gbuffer_points_lie_on_the_rays() -> None:
+@pytest.mark.parametrize("backend", [raster, embree])
+def test_gbuffer_points_lie_on_the_rays(backend: Any) -> None:
     mesh = make_soup(6)
     for rotation in ROTATIONS[:5]:
-        gbuffer = prepare(mesh).rasterize(rotation, 2.0, 60.0, 32)
+        gbuffer = backend.prepare(mesh).rasterize(rotation, 2.0, 60.0, 32)
         assert gbuffer.face_id.dtype == np.int32 and gbuffer.barycentric.dtype == gbuffer.depth.dtype == np.float32
         rows, columns = (gbuffer.face_id >= 0).nonzero()
         corners = mesh.vertices[mesh.faces[gbuffer.face_id[rows, columns]]]
@@ -222,12 +227,60 @@ def test_gbuffer_points_lie_on_the_rays() -> None:
 def test_skipping_rays_beside_the_mesh_changes_nothing(centre: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     soup = make_soup(7)
     mesh = replace(soup, vertices=soup.vertices * 0.3 + centre)
-    some = [prepare(mesh).rasterize(rotation, 2.0, 60.0, 33) for rotation in ROTATIONS]
+    some = [embree.prepare(mesh).rasterize(rotation, 2.0, 60.0, 33) for rotation in ROTATIONS]
     monkeypatch.setattr(embree, "sample_window", lambda *_: (slice(0, 33), slice(0, 33)))
     for few, rotation in zip(some, ROTATIONS, strict=True):
-        every = prepare(mesh).rasterize(rotation, 2.0, 60.0, 33)
+        every = embree.prepare(mesh).rasterize(rotation, 2.0, 60.0, 33)
         for name in ("face_id", "barycentric", "depth"):
             np.testing.assert_array_equal(getattr(few, name), getattr(every, name))
+
+
+@pytest.mark.parametrize("distance", [2.0, 1.05])
+def test_raster_sees_what_rays_see(distance: float) -> None:
+    """Two algorithms, one picture: faces differ only where a ray passes within rounding of an edge."""
+    generator = np.random.default_rng(8)
+    sharp = make_soup(9, 400)
+    ball = replace(make_ball(5), vertices=make_ball(5).vertices * generator.uniform(0.4, 0.99))
+    for mesh in (sharp, ball):
+        for rotation in ROTATIONS:
+            a, b = (scene.prepare(mesh).rasterize(rotation, distance, 60.0, 96) for scene in (raster, embree))
+            same = a.face_id == b.face_id
+            assert same.mean() > 0.9995 and ((a.face_id >= 0) == (b.face_id >= 0)).mean() > 0.9999
+            np.testing.assert_allclose(a.depth[same], b.depth[same], atol=3e-5)
+            np.testing.assert_allclose(a.barycentric[same], b.barycentric[same], atol=5e-3)
+
+
+def test_raster_leaves_no_crack_in_a_closed_surface() -> None:
+    """Every ray into a ball of small faces, a grid of them along its edges, meets it."""
+    for mesh in (make_ball(5), make_mesh(*make_cube_of_squares(24))):
+        for rotation in ROTATIONS:
+            seen = raster.prepare(mesh).rasterize(rotation, 2.0, 60.0, 240).face_id >= 0
+            for line in (*seen, *seen.T):
+                assert not len(hits := line.nonzero()[0]) or line[hits[0] : hits[-1] + 1].all()
+
+
+def make_cube_of_squares(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """A cube whose sides are grids, so that samples fall exactly on edges and corners."""
+    grid = trimesh.creation.box(extents=[1, 1, 1])
+    while len(grid.faces) < count * count:
+        grid = grid.subdivide()
+    return np.array(grid.vertices), np.array(grid.faces)
+
+
+@pytest.mark.parametrize("shift", [-1.9, -2.0, -2.5, -4.0])
+def test_faces_beside_and_behind_the_camera(shift: float) -> None:
+    """A mesh that the camera stands in: what lies behind it is not seen, what crosses its plane is seen in part."""
+    soup = make_soup(11, 12)
+    mesh = replace(soup, vertices=soup.vertices * 2 - shift * ROTATIONS[0][:, 2] * [1, 1, -1])
+    found = raster.prepare(mesh).rasterize(ROTATIONS[0], 2.0, 60.0, 16)
+    origin = -2 * ROTATIONS[0][:, 2]
+    for i in range(16):
+        for j in range(16):
+            x, y = (1 - (2 * k + 1) / 16 for k in (j, i))
+            hit, slack = trace_naive(mesh, origin, ROTATIONS[0] @ [x * tan(radians(30)), y * tan(radians(30)), 1])
+            if slack > 1e-6:
+                assert found.face_id[i, j] == (-1 if hit is None else hit[0])
+                assert found.depth[i, j] == pytest.approx(0 if hit is None else hit[2], abs=1e-5)
 
 
 def test_coincident_faces_leave_one_colour() -> None:

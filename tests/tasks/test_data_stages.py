@@ -170,7 +170,7 @@ def test_a_sample_says_where_it_comes_from(done: Path) -> None:
     vertices = np.array([line.split() for line in data.decode().splitlines()[2:10]], dtype=float)
     assert np.allclose(meta["normalisation"]["centre"], vertices.mean(0))
     assert np.isclose(meta["normalisation"]["scale"], np.linalg.norm(vertices - vertices.mean(0), axis=1).max())
-    assert meta["scene"]["renderer"]["name"] == "embree" and meta["scene"]["renderer"]["version"] != "unknown"
+    assert meta["scene"]["renderer"]["name"] == "raster" and meta["scene"]["renderer"]["version"] != "unknown"
 
 
 def test_benchmarks_hold_every_object(done: Path) -> None:
