@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import trimesh
 from PIL import Image
 
 from c2p.geometry.materials import Material, Materials
+from c2p.kernel import kernel
 
 logger = logging.getLogger(__name__)
 
@@ -255,8 +257,16 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first[ascending], label
 
 
+@kernel
 def _degenerate(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    area = np.sqrt((np.cross(b - a, c - a) ** 2).sum(1))
-    longest = np.max([((b - a) ** 2).sum(1), ((c - b) ** 2).sum(1), ((a - c) ** 2).sum(1)], axis=0)
-    return area <= SLIVER * longest
+    """Which faces have no area to speak of: (F,) bool."""
+    degenerate = np.empty(len(faces), dtype=np.bool_)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        wx, wy, wz = vx - ux, vy - uy, vz - uz
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        longest = max(ux * ux + uy * uy + uz * uz, vx * vx + vy * vy + vz * vz, wx * wx + wy * wy + wz * wz)
+        degenerate[f] = sqrt(x * x + y * y + z * z) <= SLIVER * longest
+    return degenerate

@@ -3,6 +3,7 @@
 N or P points a cloud; every function stays in the frame of what comes in.
 """
 
+from math import sqrt
 from typing import TypeVar
 
 import numpy as np
@@ -24,14 +25,13 @@ def sample_surface(mesh: Mesh, count: int, seed: int) -> np.ndarray:
     """
     if count < 1:
         raise ValueError(f"count {count}; allowed: at least 1")
-    corners = mesh.vertices[mesh.faces]
-    origin, first, second = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    cumulative = np.cumsum(np.sqrt((np.cross(first, second) ** 2).sum(1)))
+    cumulative = np.cumsum(_doubled_areas(mesh.vertices, mesh.faces))
     place, along, across = np.random.default_rng(seed).random((3, count))
     face = np.searchsorted(cumulative, place * cumulative[-1], side="right").clip(max=len(cumulative) - 1)
     outside = along + across > 1  # the far half of the parallelogram, folded back onto the triangle
     along[outside], across[outside] = 1 - along[outside], 1 - across[outside]
-    points = origin[face] + along[:, None] * first[face] + across[:, None] * second[face]
+    origin, first, second = (mesh.vertices[mesh.faces[face, corner]] for corner in range(3))
+    points = origin + along[:, None] * (first - origin) + across[:, None] * (second - origin)
     return points.astype(np.float32)
 
 
@@ -70,6 +70,18 @@ def farthest_points(points: Array, count: int, start: int = 0) -> Array:
     if not np.isfinite([x, y, z]).all():
         raise ValueError("points that are not finite; allowed: finite coordinates")
     return _choose(x, y, z, count, start)
+
+
+@kernel
+def _doubled_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    areas = np.empty(len(faces))
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        areas[f] = sqrt(x * x + y * y + z * z)
+    return areas
 
 
 @kernel
