@@ -132,50 +132,32 @@ def _texture(u: float, v: float, first: int, height: int, width: int, texels: np
 
 
 @kernel
-def _base(
-    face: int,
-    weights: np.ndarray,
-    materials: np.ndarray,
-    uv: np.ndarray,
-    diffuse: np.ndarray,
-    textures: np.ndarray,
-    texels: np.ndarray,
-) -> tuple[float, float, float]:
-    material = materials[face]
-    first, height, width = textures[material, 0], textures[material, 1], textures[material, 2]
-    if height == 0:
-        return (
-            np.float64(diffuse[material, 0]),
-            np.float64(diffuse[material, 1]),
-            np.float64(diffuse[material, 2]),
-        )
-    u = v = 0.0
-    for corner in range(3):
-        u += np.float64(weights[corner]) * uv[face, corner, 0]
-        v += np.float64(weights[corner]) * uv[face, corner, 1]
-    red, green, blue = _texture(u, v, first, height, width, texels)
-    return red / 255, green / 255, blue / 255
+def _base_colours(face, barycentric, materials, uv, diffuse, textures, texels, colours):  # type: ignore[no-untyped-def]
+    for i in range(len(face)):
+        f, material = face[i], materials[face[i]]
+        first, height, width = textures[material, 0], textures[material, 1], textures[material, 2]
+        if height:
+            u, v = _mix(barycentric[i], uv[f])
+            red, green, blue = _texture(u, v, first, height, width, texels)
+            colours[i, 0], colours[i, 1], colours[i, 2] = red / 255, green / 255, blue / 255
+        else:
+            colours[i] = diffuse[material]
 
 
 @kernel
-def _base_colours(
-    face: np.ndarray,
-    barycentric: np.ndarray,
-    materials: np.ndarray,
-    uv: np.ndarray,
-    diffuse: np.ndarray,
-    textures: np.ndarray,
-    texels: np.ndarray,
-    colours: np.ndarray,
-) -> None:
-    for i in range(len(face)):
-        colour = _base(face[i], barycentric[i], materials, uv, diffuse, textures, texels)
-        colours[i, 0], colours[i, 1], colours[i, 2] = colour
+def _mix(weights: np.ndarray, corners: np.ndarray) -> tuple[float, float]:
+    """Texture coordinates of a sample: weights (3,), corners (3, 2)."""
+    a, b, c = np.float64(weights[0]), np.float64(weights[1]), np.float64(weights[2])
+    u = a * corners[0, 0] + b * corners[1, 0] + c * corners[2, 0]
+    return u, a * corners[0, 1] + b * corners[1, 1] + c * corners[2, 1]
 
 
 @kernel
 def _shade(buffers, mesh, turn, centres, lights, rgb, alpha, depth):  # type: ignore[no-untyped-def]
-    """Shade every sample and average them; in the camera frame, where the light shines along (0, 0, 1)."""
+    """Shade every sample and average them; in the camera frame, where the light shines along (0, 0, 1).
+
+    One long loop, since handing many arrays to an inner function for every sample costs more than the shading.
+    """
     face_id, barycentric, depths = buffers
     normals, materials, uv, diffuse, textures, texels = mesh
     ambient, spread, specular = lights
@@ -194,10 +176,17 @@ def _shade(buffers, mesh, turn, centres, lights, rgb, alpha, depth):  # type: ig
                     covered += 1
                     nearest = min(nearest, depths[row, column])
                     light, shine = _phong(normals[face], turn, centres[column], centres[row], ambient, spread, specular)
-                    base = _base(face, barycentric[row, column], materials, uv, diffuse, textures, texels)
-                    red += min(base[0] * light + shine, 1.0)
-                    green += min(base[1] * light + shine, 1.0)
-                    blue += min(base[2] * light + shine, 1.0)
+                    material = materials[face]
+                    first, height, width = textures[material, 0], textures[material, 1], textures[material, 2]
+                    if height:
+                        u, v = _mix(barycentric[row, column], uv[face])
+                        r, g, b = _texture(u, v, first, height, width, texels)
+                        r, g, b = r / 255, g / 255, b / 255
+                    else:
+                        r, g, b = diffuse[material, 0], diffuse[material, 1], diffuse[material, 2]
+                    red += min(r * light + shine, 1.0)
+                    green += min(g * light + shine, 1.0)
+                    blue += min(b * light + shine, 1.0)
             white = count - covered
             rgb[i, j, 0] = int((red + white) / count * 255 + 0.5)
             rgb[i, j, 1] = int((green + white) / count * 255 + 0.5)
