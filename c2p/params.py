@@ -50,8 +50,8 @@ class Download:
 class Render:
     """RGB views of meshes, and the surface cloud taken while the mesh is in memory."""
 
-    renderer: Literal["auto", "raster", "embree", "pytorch3d"]
-    """`auto` is raster; pytorch3d is the published one and needs its own installation."""
+    renderer: Literal["auto", "raster", "embree", "pytorch3d", "warp"]
+    """`auto` is raster; warp is raster on a GPU; pytorch3d is the published one and needs its own installation."""
     size: int
     """Side of an RGB view, pixels (paper: 224)."""
     supersample: int

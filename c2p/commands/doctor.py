@@ -21,6 +21,9 @@ PACKAGES = (
     "h5py",
 )
 
+NEEDED_RENDERERS = {"raster": "numba", "embree": "embreex"}
+"""Backends that every installation has, and the packages they stand on."""
+
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
@@ -34,9 +37,7 @@ def run(options: argparse.Namespace) -> int:
     missing = [name for name in PACKAGES if not _print_version(name)]
     if "torch" not in missing:
         _print_device()
-    pytorch3d = importlib.util.find_spec("pytorch3d") is not None
-    raster, embree = ("missing" if name in missing else "ready" for name in ("numba", "embreex"))
-    print(f"renderer    raster {raster}; embree {embree}; pytorch3d {'importable' if pytorch3d else 'not installed (optional)'}")
+    _print_renderers(missing)
     root = Path.cwd()
     _print_params(root)
     for folder in ("data/raw", "data/shards", "models/clip", "models/depth_encoder", "results"):
@@ -65,6 +66,24 @@ def _print_device() -> None:
         print(f"device      {torch.cuda.get_device_name()} ({memory:.0f} GB)")
     else:
         print(f"device      CPU, {torch.get_num_threads()} threads")
+
+
+def _print_renderers(missing: list[str]) -> None:
+    states = {backend: "missing" if name in missing else "ready" for backend, name in NEEDED_RENDERERS.items()}
+    found = importlib.util.find_spec("pytorch3d") is not None
+    states["pytorch3d"] = "importable" if found else "not installed (optional)"
+    states["warp"] = _warp_state() if importlib.util.find_spec("warp") is not None else "not installed (optional)"
+    print("renderer    " + "; ".join(f"{backend} {state}" for backend, state in states.items()))
+
+
+def _warp_state() -> str:
+    from c2p.rendering import warp
+    from c2p.rendering.device import RendererUnavailable
+
+    try:
+        return f"ready on {warp.device()}"
+    except RendererUnavailable as error:
+        return f"not usable ({error})"
 
 
 def _print_params(root: Path) -> None:

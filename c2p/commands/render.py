@@ -11,7 +11,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("mesh", help="file, or ARCHIVE.zip:MEMBER")
     parser.add_argument("--up", choices=("y", "z"), default="y", help="up axis of the file (y)")
     parser.add_argument("--size", type=int, default=224, help="pixels (224)")
-    parser.add_argument("--renderer", choices=("auto", "raster", "embree", "pytorch3d"), default="auto")
+    parser.add_argument("--renderer", choices=("auto", "raster", "embree", "pytorch3d", "warp"), default="auto")
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), help="camera, light and depth settings (params.yaml)"
     )

@@ -5,8 +5,8 @@ from typing import Any
 
 from c2p.params import Render
 
-BACKENDS = {"auto": "raster", "raster": "raster", "embree": "embree", "pytorch3d": "pytorch3d"}
-PACKAGES = {"raster": "numba", "embree": "embreex", "pytorch3d": "pytorch3d"}
+BACKENDS = {"auto": "raster", "raster": "raster", "embree": "embree", "pytorch3d": "pytorch3d", "warp": "warp"}
+PACKAGES = {"raster": "numba", "embree": "embreex", "pytorch3d": "pytorch3d", "warp": "warp-lang"}
 
 
 def describe(settings: Render) -> dict[str, Any]:

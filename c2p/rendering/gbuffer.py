@@ -5,10 +5,11 @@ and down-sampling are shared, so that all backends give the same picture.
 Camera frame: +X to the left of the image, +Y up, +Z into the scene; X_view = X_world @ R + (0, 0, distance).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import radians, tan
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +35,24 @@ class Scene(Protocol):
     def rasterize(self, rotation: np.ndarray, distance: float, fov: float, size: int) -> GBuffer:
         """See the mesh in a view; rotation: (3, 3) float64, fov in degrees, size samples a side."""
         ...
+
+
+@runtime_checkable
+class BatchScene(Scene, Protocol):
+    """A scene that would rather see several views at once."""
+
+    def rasterize_all(self, rotations: np.ndarray, distance: float, fov: float, size: int) -> Iterator[GBuffer]:
+        """See the mesh in views (V, 3, 3), as many at once as memory allows, and give them one by one."""
+        ...
+
+
+def rasterize_all(scene: Scene, rotations: np.ndarray, distance: float, fov: float, size: int) -> Iterator[GBuffer]:
+    """See the mesh in views (V, 3, 3): one at a time, which bounds the memory, or as the scene puts them together."""
+    if isinstance(scene, BatchScene):
+        yield from scene.rasterize_all(rotations, distance, fov, size)
+    else:
+        for rotation in rotations:
+            yield scene.rasterize(rotation, distance, fov, size)
 
 
 @lru_cache(maxsize=8)

@@ -7,11 +7,8 @@ import numpy as np
 import torch
 
 from c2p.geometry.meshes import Mesh
+from c2p.rendering.device import RendererUnavailable
 from c2p.rendering.gbuffer import GBuffer
-
-
-class RendererUnavailable(ValueError):
-    """The asked-for renderer is not installed; the message says how to get one."""
 
 
 class Pytorch3dScene:

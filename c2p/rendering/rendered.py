@@ -7,8 +7,8 @@ import numpy as np
 
 from c2p import params
 from c2p.geometry.meshes import Mesh
-from c2p.rendering import embree, pytorch3d, raster
-from c2p.rendering.gbuffer import Scene
+from c2p.rendering import embree, pytorch3d, raster, warp
+from c2p.rendering.gbuffer import Scene, rasterize_all
 from c2p.rendering.shading import shade, surface
 
 BACKENDS: dict[str, Callable[[Mesh], Scene]] = {
@@ -16,6 +16,7 @@ BACKENDS: dict[str, Callable[[Mesh], Scene]] = {
     "raster": raster.prepare,
     "embree": embree.prepare,
     "pytorch3d": pytorch3d.prepare,
+    "warp": warp.prepare,
 }
 
 
@@ -45,7 +46,6 @@ def render_views(mesh: Mesh, rotations: np.ndarray, settings: params.Render) -> 
     shape = (len(rotations), settings.size, settings.size)
     rgb, alpha = np.empty((*shape, 3), dtype=np.uint8), np.empty(shape, dtype=np.uint8)
     depth = np.empty(shape, dtype=np.float32)
-    for view, rotation in enumerate(rotations):  # one at a time bounds the memory
-        gbuffer = scene.rasterize(rotation, settings.distance, settings.fov, fine)
-        rgb[view], alpha[view], depth[view] = shade(colours, gbuffer, rotation, settings)
+    for view, gbuffer in enumerate(rasterize_all(scene, rotations, settings.distance, settings.fov, fine)):
+        rgb[view], alpha[view], depth[view] = shade(colours, gbuffer, rotations[view], settings)
     return Rendered(rgb, alpha, depth)
