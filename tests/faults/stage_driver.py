@@ -1,0 +1,136 @@
+"""Runs stages in forked copies of one warmed process, and kills them: a start costs milliseconds, not seconds.
+
+Reads an order a line from standard input, JSON, and answers with a line. The copy runs the stage's real command,
+`tasks.__main__.main([stage])`, with worker processes that are forked too, and dies of a real SIGKILL.
+"""
+
+import ctypes
+import json
+import multiprocessing.context
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import tasks.download
+import tasks.render
+import tasks.sample
+import tasks.shards  # noqa: F401
+from tasks import __main__ as command
+from tasks import shard_map
+
+SUBREAPER = 36
+"""prctl's PR_SET_CHILD_SUBREAPER: orphans of a killed stage become ours, so that we see them end."""
+WATCHED = ("open", "os.rename", "os.link", "os.remove", "os.mkdir")
+"""Audit events of a process' work on files; its own death may come before each of them."""
+LONGEST_S = 60
+
+
+class ForkedWorkers(multiprocessing.context.ForkContext):
+    """Stands in for the spawning context: the same pool, started in milliseconds."""
+
+    def terminate(self) -> None:
+        raise AssertionError("nobody interrupts here")
+
+
+def run_order(order: dict[str, Any]) -> dict[str, Any]:
+    """Run a stage in a folder; `kill` says when (seconds, files in the store, file events) and whom."""
+    kill = order.get("kill", {})
+    log = Path(order["folder"]) / "log.txt"
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _be_the_stage(order, kill, log)
+    watch = psutil.Process(child)
+    struck = False
+    while (status := _ended(child)) is None:
+        past = time.monotonic() - started
+        if not struck and _is_time(kill, past, Path(order["folder"])):
+            struck = _strike(watch, kill["whom"])
+        if past > LONGEST_S:
+            _strike(watch, "group")
+            raise TimeoutError(f"{order} goes on after {LONGEST_S} s")
+        signal.sigtimedwait([signal.SIGCHLD], 0.001)
+    seconds = time.monotonic() - started
+    left = _wait_for_orphans()
+    return {"status": status, "seconds": seconds, "left": left, "said": log.read_text()}
+
+
+def _be_the_stage(order: dict[str, Any], kill: dict[str, Any], log: Path) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    os.setsid()
+    os.chdir(order["folder"])
+    for number in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ["C2P_WORKERS"] = str(order["workers"])
+    shard_map._WorkerContext = ForkedWorkers  # type: ignore[assignment, misc]
+    _count_events(order["folder"], kill)
+    code = 1
+    try:
+        code = command.main([order["stage"]])
+    finally:
+        os._exit(code)
+
+
+def _count_events(folder: str, kill: dict[str, Any]) -> None:
+    seen = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal seen
+        if event in WATCHED and isinstance(arguments[0], str | Path) and str(arguments[0]).startswith(folder):
+            seen += 1
+            if seen == kill.get("events"):
+                os.killpg(0, signal.SIGKILL) if kill["whom"] == "group" else os.kill(os.getpid(), signal.SIGKILL)
+
+    if "events" in kill:
+        sys.addaudithook(hook)
+
+
+def _is_time(kill: dict[str, Any], past: float, folder: Path) -> bool:
+    if "seconds" in kill:
+        return past >= kill["seconds"]
+    return "files" in kill and len(list(folder.glob(".c2p/store/*/[!.]*"))) >= kill["files"]
+
+
+def _strike(watch: psutil.Process, whom: str) -> bool:
+    """Kill the whole group, the parent only or one worker only; False: there is no worker yet."""
+    if whom == "group":
+        os.killpg(watch.pid, signal.SIGKILL)
+        return True
+    victims = [watch] if whom == "parent" else watch.children()
+    if victims:
+        os.kill(victims[-1].pid, signal.SIGKILL)
+    return bool(victims)
+
+
+def _ended(child: int) -> int | None:
+    pid, status = os.waitpid(child, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if pid else None
+
+
+def _wait_for_orphans() -> int:
+    """Wait for workers whose parent died; how many had to be killed after all."""
+    deadline = time.monotonic() + 20
+    left = 0
+    while children := psutil.Process().children(recursive=True):
+        if time.monotonic() > deadline:
+            left = len(children)
+            for orphan in children:
+                orphan.kill()
+        for orphan in children:
+            os.waitpid(orphan.pid, os.WNOHANG)
+        signal.sigtimedwait([signal.SIGCHLD], 0.001)
+    return left
+
+
+if __name__ == "__main__":
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    threads = {thread.joinpath("comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()}
+    assert len(threads - {"jemalloc_bg_thd"}) == 1, "a thread would not survive a fork; jemalloc minds its own"
+    for line in sys.stdin:
+        print(json.dumps(run_order(json.loads(line))), flush=True)
