@@ -1,8 +1,9 @@
 """Stage benchmarks: every benchmark set, and the validation split, as clouds of farthest points fixed once."""
 
 import hashlib
+import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
 from c2p.data.clouds import farthest_clouds, mesh_clouds
 from c2p.data.manifest import read_manifest, read_points
 from c2p.data.models import Model, fingerprint
+from c2p.data.places import Place, read_bytes
 from c2p.data.scanobjectnn import VARIANTS, present_classes, read_split
+from c2p.data.scene import versions
 from c2p.data.sources import list_source, read_source
 from c2p.data.splits import chunks
 from c2p.data.vocabulary import SCANOBJECTNN
@@ -23,6 +26,8 @@ from tasks.shard_map import Map
 from tasks.store import Store, key
 
 logger = logging.getLogger(__name__)
+LIBRARIES = ("numba", "numpy", "trimesh")
+"""Packages that decide the bytes of clouds."""
 CHUNK = 64
 """Objects a job."""
 
@@ -34,7 +39,7 @@ class CloudJob:
     key: str
     store: Store
     models: tuple[Model, ...]
-    scans: Path | None
+    scans: Place | None
     """h5-derived clouds (N, P, 3) as .npy, instead of models."""
     settings: Render
     points: int
@@ -50,7 +55,7 @@ class SplitPlan:
 
     def read(self) -> PointSet:
         """The split, once its jobs are done."""
-        clouds = [np.load(job.store.path(job.key, ".npy"), allow_pickle=False) for job in self.jobs]
+        clouds = [_load(job.store.place(job.key, ".npy")) for job in self.jobs]
         return PointSet(self.keys, np.concatenate(clouds), self.labels)
 
 
@@ -95,7 +100,8 @@ def _plan_meshes(name: str, params: Params, root: Path, left_out: set[str]) -> S
     raw = Layout(root).raw
     models, classes = list_source(raw, name)
     order = {label.replace("_", " "): index for index, label in enumerate(classes)}
-    code, store = code_digest("tasks.benchmarks"), Store(root)
+    code, store = [code_digest("tasks.benchmarks"), versions(*LIBRARIES)], Store(root)
+    archives = {archive: str(store.share(archive)) for archive in sorted({m.archive for m in models})}
     surface = [params.render.cloud_points, params.render.max_faces, params.render.seed]
 
     def plan(split: str) -> SplitPlan:
@@ -103,7 +109,8 @@ def _plan_meshes(name: str, params: Params, root: Path, left_out: set[str]) -> S
         jobs = []
         for part in chunks(members, CHUNK):
             piece = key("benchmarks", code, surface, params.sample, [fingerprint(m) for m in part])
-            jobs.append(CloudJob(piece, store, tuple(part), None, params.render, params.sample.points))
+            shared = tuple(replace(m, archive=archives[m.archive]) for m in part)
+            jobs.append(CloudJob(piece, store, shared, None, params.render, params.sample.points))
         labels = np.array([order[m.label] for m in members], dtype=np.int64)
         return SplitPlan(tuple(m.key for m in members), labels, tuple(jobs))
 
@@ -129,11 +136,17 @@ def _plan_scans(variant: str, params: Params, root: Path) -> SetPlan:
 
 
 def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> tuple[CloudJob, ...]:
-    code = code_digest("tasks.benchmarks")
+    code = [code_digest("tasks.benchmarks"), versions(*LIBRARIES)]
     jobs = []
     for start in range(0, len(clouds), CHUNK):
         scans = np.ascontiguousarray(clouds[start : start + CHUNK])
-        piece = key("scans", code, params.sample, hashlib.sha256(scans.tobytes()).hexdigest(), list(scans.shape))
+        piece = key(
+            "scans",
+            code,
+            params.sample,
+            hashlib.sha256(scans.tobytes()).hexdigest(),
+            list(scans.shape),
+        )
         path = store.get_or_make(piece, ".scans.npy", partial(_save, array=scans))
         jobs.append(CloudJob(piece, store, (), path, params.render, params.sample.points))
     return tuple(jobs)
@@ -143,6 +156,10 @@ def _save(path: Path, array: np.ndarray) -> None:
     np.save(path, array)
 
 
+def _load(place: Place) -> np.ndarray:
+    return np.asarray(np.load(io.BytesIO(read_bytes(place)), allow_pickle=False))
+
+
 def cloud_job(job: CloudJob) -> None:
     """Farthest points of one job's objects, into the store."""
 
@@ -150,7 +167,7 @@ def cloud_job(job: CloudJob) -> None:
         if job.scans is None:
             clouds = mesh_clouds(job.models, job.settings, job.points)
         else:
-            clouds = farthest_clouds(np.load(job.scans, allow_pickle=False), job.points)
+            clouds = farthest_clouds(_load(job.scans), job.points)
         np.save(out, clouds)
 
     job.store.get_or_make(job.key, ".npy", make)

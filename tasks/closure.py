@@ -13,7 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("c2p", "tasks", "flows")
 MACHINERY = frozenset(
-    Path(name) for name in ("c2p/params.py", "tasks/closure.py", "tasks/shard_map.py", "tasks/store.py")
+    Path(name)
+    for name in ("c2p/data/places.py", "c2p/params.py", "tasks/closure.py", "tasks/shard_map.py", "tasks/store.py")
 )
 """Files that carry work or check parameters and make no bytes: a change there is no reason to make anything again."""
 

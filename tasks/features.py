@@ -13,7 +13,7 @@ from c2p.params import Params
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.store import Store, key, link_into
+from tasks.store import Store, key
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         jobs.append(FeatureJob(shard, piece, store, layout.shards, layout.clip, versions))
     map_(feature_job, jobs, names=[f"features {shard.removesuffix('.tar')}" for shard in shards])
     for job in jobs:
-        link_into(store.path(job.key, ".npy"), layout.features / f"{job.shard.removesuffix('.tar')}.npy")
+        store.link(job.key, ".npy", layout.features / f"{job.shard.removesuffix('.tar')}.npy")
 
 
 def feature_job(job: FeatureJob) -> None:

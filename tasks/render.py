@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 from c2p.data.files import write_json
 from c2p.data.models import Model, fingerprint
 from c2p.data.parts import render_part
+from c2p.data.places import name_of
+from c2p.data.scene import describe, versions
 from c2p.data.sources import list_source
 from c2p.data.splits import chunks
 from c2p.params import Params, Render
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.store import Store, key, link_into
+from tasks.store import Store, key
 
 logger = logging.getLogger(__name__)
 LISTED = 5
@@ -48,15 +50,18 @@ def run(params: Params, root: Path, map_: Map) -> None:
         models = [m for m in models if m.split == "train"]
     code = code_digest("tasks.render")
     settings = replace(params.render, part_size=1, max_reject_rate=0.0)  # what a part's bytes don't depend on
+    made_with = [describe(params.render), versions("pyarrow")]
+    archives = {archive: str(store.share(archive)) for archive in sorted({m.archive for m in models})}
     jobs: list[PartJob] = []
-    for _, group in groupby(models, key=lambda m: m.archive):
+    for archive, group in groupby(models, key=lambda m: m.archive):
         for part in chunks(list(group), params.render.part_size):
-            piece = key("render", code, settings, [fingerprint(m) for m in part])
-            jobs.append(PartJob(f"part-{len(jobs):05d}", piece, store, tuple(part), params.render))
+            piece = key("render", code, settings, made_with, name_of(archive), [fingerprint(m) for m in part])
+            shared = tuple(replace(m, archive=archives[m.archive]) for m in part)
+            jobs.append(PartJob(f"part-{len(jobs):05d}", piece, store, shared, params.render))
     map_(render_job, jobs, names=[job.name for job in jobs])
     for job in jobs:
-        link_into(store.path(job.key, ".tar"), layout.rgb / f"{job.name}.tar")
-        link_into(store.path(job.key, ".parquet"), layout.clouds / f"{job.name}.parquet")
+        store.link(job.key, ".tar", layout.rgb / f"{job.name}.tar")
+        store.link(job.key, ".parquet", layout.clouds / f"{job.name}.parquet")
     names = {job.name for job in jobs}
     for other in [*layout.rgb.glob("part-*.tar"), *layout.clouds.glob("part-*.parquet")]:
         if other.stem not in names:  # of an earlier run with more parts

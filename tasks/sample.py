@@ -5,11 +5,13 @@ from pathlib import Path
 
 from c2p.data.clouds import sample_part
 from c2p.data.files import sha256
+from c2p.data.places import Place
+from c2p.data.scene import versions
 from c2p.params import Params
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.store import Store, key, link_into
+from tasks.store import Store, key
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class SampleJob:
     name: str
     key: str
     store: Store
-    clouds: Path
+    clouds: Place
     points: int
 
 
@@ -29,16 +31,17 @@ def run(params: Params, root: Path, map_: Map) -> None:
     Raises ValueError: there are none.
     """
     layout, store = Layout(root), Store(root)
-    code = code_digest("tasks.sample")
+    code, made_with = code_digest("tasks.sample"), versions("numba", "numpy", "pyarrow")
     jobs = []
     for path in sorted(layout.clouds.glob("part-*.parquet")):
-        piece = key("sample", code, params.sample, sha256(path))
-        jobs.append(SampleJob(path.name, piece, store, path, params.sample.points))
+        digest = sha256(path)
+        piece = key("sample", code, params.sample, made_with, digest)
+        jobs.append(SampleJob(path.name, piece, store, store.share(path, digest), params.sample.points))
     if not jobs:
         raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
-    map_(sample_job, jobs, names=[job.clouds.stem for job in jobs])
+    map_(sample_job, jobs, names=[job.name.removesuffix(".parquet") for job in jobs])
     for job in jobs:
-        link_into(store.path(job.key, ".parquet"), layout.points / job.name)
+        store.link(job.key, ".parquet", layout.points / job.name)
     names = {job.name for job in jobs}
     for other in layout.points.glob("part-*.parquet"):
         if other.name not in names:  # of an earlier run with more parts

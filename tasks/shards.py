@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 
 from c2p.data.files import sha256, write_json
 from c2p.data.manifest import read_manifest, shard_rows, summary, verify, write_manifest
-from c2p.data.scene import describe
+from c2p.data.parts import read_scene
+from c2p.data.places import Place
+from c2p.data.scene import versions
 from c2p.data.shards import SampleRef, write_shard
 from c2p.data.sources import list_source
 from c2p.data.splits import chunks, hold_out, scatter
@@ -20,7 +22,7 @@ from c2p.params import Depth, Params, Render
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map
-from tasks.store import Store, link_into
+from tasks.store import Store
 from tasks.store import key as piece_key
 
 logger = logging.getLogger(__name__)
@@ -50,23 +52,22 @@ def run(params: Params, root: Path, map_: Map) -> None:
     captions = _captions(layout.raw / collection / "captions.csv")
     if not rows:
         raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
-    refs = _references(layout, rows, params.render)
-    digests = {path: sha256(Path(path)) for path in sorted({p for ref in refs.values() for p in (ref.rgb, ref.points)})}
-    code = code_digest("tasks.shards")
+    digests: dict[Place, str] = {}
+    refs = _references(layout, rows, store, digests)
+    code, made_with = code_digest("tasks.shards"), versions("numpy", "pillow", "torch", "webdataset")
     jobs = []
     for split in ("train", "val"):
         order = scatter(key for key, ref in refs.items() if rows[key]["split"] == split)
         for number, keys in enumerate(chunks(order, params.shards.samples_per_shard)):
             samples = tuple(refs[key] for key in keys)
             inputs = [[s.key, digests[s.rgb], s.views, digests[s.points], s.meta] for s in samples]
-            piece = piece_key("shards", code, params.depth, params.render.views, inputs)
+            piece = piece_key("shards", code, params.depth, params.render.views, made_with, inputs)
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
     map_(shard_job, jobs, names=[job.name.removesuffix(".tar") for job in jobs])
     manifest_rows = []
     for job in jobs:
-        places = _places(job)
-        link_into(store.path(job.key, ".tar"), layout.shards / job.name)
+        places = _places(job, store.link(job.key, ".tar", layout.shards / job.name))
         for sample in job.samples:
             placed = {"shard": job.name, "captions": captions.get(sample.key, []), **places[sample.key]}
             manifest_rows.append(rows[sample.key] | placed)
@@ -89,19 +90,19 @@ def shard_job(job: ShardJob) -> None:
     job.store.get_or_make(job.key, ".tar", lambda out: write_shard(out, job.samples, job.depth, job.render))
 
 
-def _places(job: ShardJob) -> dict[str, dict[str, Any]]:
+def _places(job: ShardJob, shard: Path) -> dict[str, dict[str, Any]]:
     """What the manifest says of a finished shard's samples.
 
     Raises ValueError: the piece was damaged since it was written; it is removed, so that the next run makes it again.
     """
-    piece = job.store.path(job.key, ".tar")
     try:
-        places = shard_rows(piece)
+        places = shard_rows(shard)
         damage = "" if set(places) == {s.key for s in job.samples} else "samples are missing"
     except ValueError as error:
         damage = str(error)
     if damage:
-        piece.unlink()
+        shard.unlink()
+        job.store.forget(job.key, ".tar")
         raise ValueError(f"shards: {job.name} was damaged after it was finished ({damage}); it is removed: run again")
     return places
 
@@ -117,18 +118,25 @@ def _rows(layout: Layout, params: Params) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _references(layout: Layout, rows: dict[str, dict[str, Any]], render: Render) -> dict[str, SampleRef]:
-    scene = describe(render)
+def _references(
+    layout: Layout, rows: dict[str, dict[str, Any]], store: Store, digests: dict[Place, str]
+) -> dict[str, SampleRef]:
+    """Where the pieces of every sample lie, by key; `digests` gets the SHA-256 of every file that they lie in."""
     refs = {}
     for tar in sorted(layout.rgb.glob("part-*.tar")):
-        points = str(layout.points / f"{tar.stem}.parquet")
+        files = tar, layout.points / f"{tar.stem}.parquet"
+        found = {store.share(path, digest): digest for path in files if (digest := sha256(path))}
+        rgb, points = found
+        digests |= found
+        clouds = layout.clouds / f"{tar.stem}.parquet"
+        scene = read_scene(pq.read_schema(clouds).metadata, clouds)
         for name, members in index_tar(tar).items():
             row = rows[name]
             fields = ("label", "split", "source", "sha256", "faces")
             meta = {"key": name, "scene": scene} | {field: row[field] for field in fields}
             meta["normalisation"] = {"centre": row["centre"], "scale": row["scale"]}
             views = tuple((offset, size) for _, offset, size in members)
-            refs[name] = SampleRef(name, str(tar), views, points, meta)
+            refs[name] = SampleRef(name, rgb, views, points, meta)
     return refs
 
 

@@ -5,17 +5,20 @@ hashes everything they depend on, and links them into its output at the end. A k
 making; a changed parameter, input or line of code has another key and never meets foreign pieces.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2p.data.files import sweep, temporary_name
+from c2p.data.files import sweep, temporary_name, write_atomic, write_text
+from c2p.data.places import Place, download, exists, is_url, join, name_of, remove, to_place, upload
 
 
 def key(*parts: Any) -> str:
@@ -39,46 +42,79 @@ def file_digest(path: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """Pieces under `<root>/.c2p/store`; picklable, and safe with any number of processes and threads."""
+    """Finished pieces; picklable, and safe with any number of processes, threads and machines.
+
+    They lie in the folder or behind the URL (any file system of fsspec) that C2P_STORE names: a fact of the machine,
+    carried along by jobs. The default is `<root>/.c2p/store`. From a local store, pieces are hard-linked into the outs;
+    from a remote one they are copied, and what the jobs read is copied there.
+    """
 
     root: Path
     """The project's folder."""
+    address: str = dataclasses.field(default_factory=lambda: os.environ.get("C2P_STORE", ""))
+    """Folder or URL; empty: the default."""
 
     @property
-    def folder_of_pieces(self) -> Path:
-        return self.root / ".c2p" / "store"
+    def base(self) -> Place:
+        """The folder or URL of the pieces."""
+        place = to_place(self.address or ".c2p/store")
+        return self.root / place if isinstance(place, Path) else place
+
+    def place(self, piece: str, suffix: str) -> Place:
+        """Where the piece with this key lies once it is made: a path or a URL."""
+        return join(self.base, piece[:2], piece + suffix)
 
     def path(self, piece: str, suffix: str) -> Path:
-        """Where the piece with this key lies once it is made."""
-        return self.folder_of_pieces / piece[:2] / (piece + suffix)
+        """Where a piece of a local store lies."""
+        place = self.place(piece, suffix)
+        assert isinstance(place, Path), f"{self.address} is not a folder"
+        return place
 
-    def get_or_make(self, piece: str, suffix: str, make: Callable[[Path], object]) -> Path:
-        """Return the piece's file, made by `make(path)` if it isn't there yet.
+    def get_or_make(self, piece: str, suffix: str, make: Callable[[Path], object]) -> Place:
+        """Return the piece's place, made by `make(path)` if it isn't there yet.
 
         `make` writes one file at the path it is given (whose name ends in `suffix`); it appears under its own name only
         when whole and on the disk. When two make the same piece at once, both succeed.
         """
         return self.get_or_make_all(piece, (suffix,), make)[0]
 
-    def get_or_make_all(self, piece: str, suffixes: Sequence[str], make: Callable[..., object]) -> list[Path]:
+    def get_or_make_all(self, piece: str, suffixes: Sequence[str], make: Callable[..., object]) -> list[Place]:
         """Return the files of a piece that has several, made together by `make(path, ...)` if one isn't there yet."""
-        targets = [self.path(piece, suffix) for suffix in suffixes]
-        if all(target.exists() for target in targets):
-            return targets
-        folder = targets[0].parent
-        folder.mkdir(parents=True, exist_ok=True)
-        temporaries = [temporary_name(target) for target in targets]
-        try:
-            make(*temporaries)
-            for temporary in temporaries:
-                _flush(temporary)
-            for temporary, target in zip(temporaries, targets, strict=True):
-                os.replace(temporary, target)
-        finally:
-            for temporary in temporaries:
-                temporary.unlink(missing_ok=True)
-        _flush(folder)
+        targets = [self.place(piece, suffix) for suffix in suffixes]
+        if not all(exists(target) for target in targets):
+            (_make_there if is_url(self.address) else _make_here)(targets, make)
         return targets
+
+    def link(self, piece: str, suffix: str, out: Path) -> Path:
+        """Give a finished piece the name `out`: by a hard link, or as a copy from another device or a remote store."""
+        place = self.place(piece, suffix)
+        if isinstance(place, Path):
+            return link_into(place, out)
+        write_atomic(out, lambda temporary: download(place, temporary))
+        write_text(self._note(file_digest(out)), str(place))
+        return out
+
+    def share(self, place: Place, digest: str = "") -> Place:
+        """Where a job finds an input: its path, or a URL; into a remote store a local file is copied if need be.
+
+        digest: SHA-256 of the file if that is known. What came from the store itself isn't copied again.
+        """
+        if is_url(place) or not is_url(self.address):
+            return place
+        path = Path(place)
+        digest = digest or file_digest(path)
+        with contextlib.suppress(FileNotFoundError):
+            noted = self._note(digest).read_text(encoding="utf-8")
+            if noted.startswith(f"{self.base}/") and exists(noted):
+                return noted
+        shared = join(self.base, "inputs", digest[:2], digest, path.name)
+        if not exists(shared):
+            upload(path, shared, temporary_name(path).name)
+        return shared
+
+    def forget(self, piece: str, suffix: str) -> None:
+        """Remove a damaged file of a piece, so that it is made again."""
+        remove(self.place(piece, suffix))
 
     def folder(self, piece: str) -> Path:
         """Return a folder of the piece's own, made if need be: checkpoints of a training that can be resumed."""
@@ -88,7 +124,14 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what killed processes of this machine left half made, here and in the outs; return how many files."""
-        return sum(sweep(self.root / name) for name in (".c2p", "data", "metrics", "models", "plots", "results"))
+        folders = [self.root / name for name in (".c2p", "data", "metrics", "models", "plots", "results")]
+        if isinstance(self.base, Path):
+            folders.append(self.base)
+        return sum(sweep(folder) for folder in folders)
+
+    def _note(self, digest: str) -> Path:
+        """Where it is noted which piece of a remote store has this content."""
+        return self.root / ".c2p" / "notes" / digest[:2] / digest
 
 
 def link_into(piece: Path, out: Path) -> Path:
@@ -110,6 +153,32 @@ def link_into(piece: Path, out: Path) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return out
+
+
+def _make_here(targets: Sequence[Place], make: Callable[..., object]) -> None:
+    """Fill temporary files beside the targets and give them their names."""
+    paths = [Path(target) for target in targets]
+    temporaries = [temporary_name(path) for path in paths]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make(*temporaries)
+        for temporary in temporaries:
+            _flush(temporary)
+        for temporary, path in zip(temporaries, paths, strict=True):
+            os.replace(temporary, path)
+    finally:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+    _flush(paths[0].parent)
+
+
+def _make_there(targets: Sequence[Place], make: Callable[..., object]) -> None:
+    """Fill files in a temporary folder of this machine (TMPDIR) and copy them to a remote store."""
+    with tempfile.TemporaryDirectory(prefix="c2p-") as folder:
+        paths = [Path(folder, name_of(target)) for target in targets]
+        make(*paths)
+        for path, target in zip(paths, targets, strict=True):
+            upload(path, target, temporary_name(path).name)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`c2p shards`: verify, count and look into the WebDataset shards."""
+"""`c2p shards`: verify, count and look into the WebDataset shards, on a disk or behind a URL."""
 
 import argparse
 from collections import Counter
@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         ("show", run_show, "write one sample's views and depth maps as a picture"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("--shards", type=Path, default=Path("data/shards"), help="folder (data/shards)")
+        action.add_argument("--shards", default="data/shards", help="folder or URL (data/shards)")
         action.set_defaults(command=function)
     action.add_argument("key", nargs="?", default="", help="sample key; the first one if absent")
     action.add_argument("--out", type=Path, default=Path("sample.png"), help="picture to write (sample.png)")
@@ -25,8 +25,9 @@ def add_to(commands: Any) -> None:
 def run_verify(options: argparse.Namespace) -> int:
     """Exit code 1 if a sample differs."""
     from c2p.data.manifest import read_manifest, verify
+    from c2p.data.places import to_place
 
-    manifest = read_manifest(options.shards)
+    manifest = read_manifest(to_place(options.shards))
     wrong = verify(manifest)
     for line in wrong:
         print(line)
@@ -40,15 +41,16 @@ def run_verify(options: argparse.Namespace) -> int:
 def run_stats(options: argparse.Namespace) -> None:
     """Print counts."""
     from c2p.data.manifest import read_manifest
+    from c2p.data.places import join, size, to_place
 
-    manifest = read_manifest(options.shards)
+    manifest = read_manifest(to_place(options.shards))
     counts = Counter((row["label"], row["split"]) for row in manifest.rows if row["shard"])
     print(f"{'class':<22}{'train':>8}{'val':>8}")
     for name in manifest.classes:
         print(f"{name:<22}{counts[name, 'train']:>8}{counts[name, 'val']:>8}")
-    size = sum((manifest.folder / s).stat().st_size for s in {r["shard"] for r in manifest.rows if r["shard"]})
+    total = sum(size(join(manifest.folder, s)) for s in {r["shard"] for r in manifest.rows if r["shard"]})
     train, val = (len(manifest.split(split)) for split in ("train", "val"))
-    print(f"{train} train, {val} val, {size / 1e6:.1f} MB, {len(manifest.rejected)} rejected")
+    print(f"{train} train, {val} val, {total / 1e6:.1f} MB, {len(manifest.rejected)} rejected")
     for row in manifest.rejected:
         print(f"rejected {row['key']}: {row['reason']}")
 
@@ -58,8 +60,9 @@ def run_show(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from c2p.data.manifest import read_manifest, read_pictures
+    from c2p.data.places import to_place
 
-    manifest = read_manifest(options.shards)
+    manifest = read_manifest(to_place(options.shards))
     rows = [row for row in manifest.rows if row["shard"] and options.key in ("", row["key"])]
     if not rows:
         raise ValueError(f"{options.key!r}: no such sample in {options.shards}; `c2p shards stats` counts them")

@@ -1,4 +1,4 @@
-"""Archives read in place: members of a zip or tar by name, nothing ever unpacked."""
+"""Archives read in place, on a disk or behind a URL: members of a zip or tar by name, nothing ever unpacked."""
 
 import lzma
 import stat
@@ -11,6 +11,9 @@ import zlib
 from bisect import bisect_left
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import BinaryIO
+
+from c2p.data.places import Place, PlaceError, is_url, open_file, state
 
 MEMBER_LIMIT = 2 << 30
 """Bytes of the largest member that is read (2 GiB; ShapeNetCore.v2's largest OBJ has 0.4 GB)."""
@@ -42,13 +45,16 @@ class Archive:
     Closed when nobody holds it any more. Threads may share it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._file = _open(path)
-            weakref.finalize(self, self._file.close)
+            stream = open_file(path)
+            weakref.finalize(self, stream.close)
+            self._file = _open(stream)
             found = _regular_members(self._file)
+        except PlaceError:
+            raise
         except FileNotFoundError:
             raise ArchiveError(f"{path}: no such archive; run the download stage (dvc repro download)") from None
         except (*_CORRUPT, OSError) as error:
@@ -119,25 +125,31 @@ class Archive:
         return checksums
 
 
-def open_archive(path: Path) -> Archive:
+def open_archive(path: Place) -> Archive:
     """Open an archive, or give the one this process has open: reading the index of a large zip takes seconds.
 
     A file that was replaced meanwhile is opened anew.
     """
+    place = path if is_url(path) else Path(path)
     try:
-        state = path.stat()
+        known = state(place)
+    except PlaceError:
+        raise
     except OSError:
-        return Archive(path)
-    return _open_once(path, state.st_ino, state.st_size, state.st_mtime_ns)
+        return Archive(place)
+    return _open_once(place, *known)
 
 
 @lru_cache(maxsize=2)  # models come archive by archive, and the index of a large one takes 0.2 GB
-def _open_once(path: Path, *_state: int) -> Archive:
+def _open_once(path: Place, *_state: object) -> Archive:
     return Archive(path)
 
 
-def _open(path: Path) -> zipfile.ZipFile | tarfile.TarFile:
-    return zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)
+def _open(stream: BinaryIO) -> zipfile.ZipFile | tarfile.TarFile:
+    if zipfile.is_zipfile(stream):
+        return zipfile.ZipFile(stream)
+    stream.seek(0)
+    return tarfile.open(fileobj=stream)
 
 
 def _regular_members(

@@ -10,10 +10,14 @@ import pyarrow.parquet as pq
 
 from c2p.data.archive import MemberError
 from c2p.data.models import Model, read_mesh
+from c2p.data.places import Place, is_url, read_bytes
 from c2p.data.splits import seed_of
 from c2p.geometry.meshes import MeshError, normalise, rotate_up
 from c2p.geometry.points import farthest_points, normalise_points, sample_surface
 from c2p.params import Render
+
+GROUP = 8
+"""Rows of a table of points that are read together."""
 
 
 def farthest_cloud(points: np.ndarray, count: int) -> np.ndarray:
@@ -39,9 +43,13 @@ def farthest_clouds(clouds: np.ndarray, count: int) -> np.ndarray:
     return np.stack([farthest_cloud(cloud, count) for cloud in clouds])
 
 
-def sample_part(clouds: Path, count: int, out: Path) -> None:
-    """Farthest points of every usable row of a part of clouds: columns key and points (count * 3 float32)."""
-    table = pq.read_table(clouds, columns=["key", "points", "reason"])
+def sample_part(clouds: Place, count: int, out: Path) -> None:
+    """Farthest points of every usable row of a part of clouds: columns key and points (count * 3 float32).
+
+    Few rows are a group, since a shard wants few of each part.
+    """
+    source = pa.BufferReader(read_bytes(clouds)) if is_url(clouds) else clouds
+    table = pq.read_table(source, columns=["key", "points", "reason"])
     usable = [
         (key, cloud)
         for key, cloud, reason in zip(*(table[c].to_numpy() for c in table.column_names), strict=True)
@@ -50,7 +58,8 @@ def sample_part(clouds: Path, count: int, out: Path) -> None:
     sampled = [farthest_cloud(np.asarray(cloud).reshape(-1, 3), count).reshape(-1) for _, cloud in usable]
     schema = pa.schema([("key", pa.string()), ("points", pa.list_(pa.float32()))])
     rows = {"key": [key for key, _ in usable], "points": sampled}
-    pq.write_table(pa.table(rows, schema=schema), out, compression="zstd")
+    table = pa.table(rows, schema=schema)
+    pq.write_table(table, out, compression="zstd", use_dictionary=False, row_group_size=GROUP)
 
 
 def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.ndarray:

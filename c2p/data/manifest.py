@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from c2p.data.files import write_atomic
 from c2p.data.pictures import decode_image
+from c2p.data.places import Place, exists, is_url, join, list_names, local_copy, read_bytes
 from c2p.data.pointset import PointSet
 from c2p.data.tars import decode_npy, index_tar, read_range
 
@@ -38,7 +39,8 @@ SCHEMA = pa.schema(
 class Manifest:
     """The rows of a manifest and the class names in label order."""
 
-    folder: Path
+    folder: Place
+    """Where the shards lie: a path or a URL."""
     classes: tuple[str, ...]
     rows: list[dict[str, Any]]
     """Everything of SCHEMA but the members."""
@@ -65,16 +67,16 @@ def write_manifest(folder: Path, classes: Sequence[str], rows: Sequence[dict[str
     return write_atomic(folder / FILE, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a shard folder.
+def read_manifest(folder: Place) -> Manifest:
+    """Read the manifest of a shard folder, on a disk or behind a URL.
 
-    Raises ValueError: there is none, or the file is not one.
+    Raises ValueError: there is none, or the file is not one. OSError: the URL can't be used.
     """
-    path = folder / FILE
-    if not path.is_file():
+    path = join(folder, FILE)
+    if not exists(path):
         raise ValueError(f"{path}: no such manifest; build the shards with `dvc repro shards`")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(read_bytes(path)) if is_url(path) else path)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: not a Parquet file ({error}); build the shards with `dvc repro -f shards`") from None
     classes = (table.schema.metadata or {}).get(b"classes", b"").decode()
@@ -99,16 +101,20 @@ def shard_rows(shard: Path) -> dict[str, dict[str, Any]]:
 
 
 def verify(manifest: Manifest) -> list[str]:
-    """Compare every shard with the manifest; returns what is wrong, one line each."""
+    """Compare every shard with the manifest; returns what is wrong, one line each. A remote shard is copied for it."""
     wrong = []
     by_shard: dict[str, list[dict[str, Any]]] = {}
     for row in manifest.rows:
         if row["shard"]:
             by_shard.setdefault(row["shard"], []).append(row)
-    for name in sorted({p.name for p in manifest.folder.glob("*.tar")} - set(by_shard)):
+    for name in sorted({n for n in list_names(manifest.folder) if n.endswith(".tar")} - set(by_shard)):
         wrong.append(f"{name}: not in the manifest")
     for name, rows in sorted(by_shard.items()):
-        wrong += _verify_shard(manifest, manifest.folder / name, rows)
+        if not exists(shard := join(manifest.folder, name)):
+            wrong.append(f"{name}: missing, {len(rows)} samples lost")
+            continue
+        with local_copy(shard) as path:
+            wrong += [line.replace(str(path), str(shard)) for line in _verify_shard(manifest, path, rows)]
     return wrong
 
 
@@ -147,12 +153,10 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 
 def _member(manifest: Manifest, row: dict[str, Any], name: str) -> bytes:
     place = next(m for m in manifest.members(row) if m["name"] == name)
-    return read_range(manifest.folder / row["shard"], place["offset"], place["size"])
+    return read_range(join(manifest.folder, row["shard"]), place["offset"], place["size"])
 
 
 def _verify_shard(manifest: Manifest, path: Path, rows: Sequence[dict[str, Any]]) -> list[str]:
-    if not path.is_file():
-        return [f"{path.name}: missing, {len(rows)} samples lost"]
     try:
         found = shard_rows(path)
     except ValueError as error:

@@ -25,7 +25,7 @@ class Model:
     split: str
     """train, val or test; empty: the collection brings no split."""
     archive: str
-    """Path of the archive."""
+    """Path or URL of the archive."""
     member: str
     """Name of the mesh inside the archive."""
     root: str
@@ -39,7 +39,7 @@ def read_mesh(model: Model, *, max_faces: int) -> Mesh:
 
     Raises MeshError or ArchiveError: the mesh can't be used.
     """
-    archive = open_archive(Path(model.archive))
+    archive = open_archive(model.archive)
     folder = posixpath.dirname(model.member)
     extension = model.member.rsplit(".", 1)[-1].lower()
 
@@ -62,7 +62,7 @@ def read_within(archive: Archive, folder: str, root: str, relative: str) -> byte
 
 def fingerprint(model: Model) -> list[str]:
     """What the rendering of a model depends on besides parameters: its file, and those it may refer to."""
-    archive = open_archive(Path(model.archive))
+    archive = open_archive(model.archive)
     files = [f"{model.member} {archive.digest(model.member)}"]
     if model.member.lower().endswith(".obj") and model.root:
         files += _companions(archive, model.root)

@@ -1,6 +1,7 @@
 """Parts: what rendering leaves of a few hundred models, a tar of RGB views and a Parquet table of surface clouds."""
 
 import hashlib
+import json
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 from c2p.data.archive import MemberError, open_archive
 from c2p.data.models import Model, read_mesh
 from c2p.data.pictures import encode_png
+from c2p.data.places import name_of
+from c2p.data.scene import describe
 from c2p.data.splits import seed_of
 from c2p.data.tars import add_member
 from c2p.geometry.meshes import MeshError, normalise, rotate_up
@@ -38,7 +41,7 @@ CLOUD_SCHEMA = pa.schema(
 )
 """A row a model: points are (P, 3) float32 flattened, y up, in the frame of the views (vertex mean at the origin,
 largest vertex norm 1); centre and scale lead back to the file's frame; sha256 is the mesh file's; reason is empty for a
-model that was used."""
+model that was used. The table's metadata hold `scene`: what the pictures were taken with (c2p.data.scene), as JSON."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ def render_model(model: Model, settings: Render, rotations: np.ndarray) -> Rende
     """
     row: dict[str, Any] = dict.fromkeys(CLOUD_SCHEMA.names)
     row |= {"key": model.key, "label": model.label, "split": model.split, "reason": ""}
-    row |= {"source": f"{Path(model.archive).name}:{model.member}", "points": [], "sha256": ""}
-    archive = open_archive(Path(model.archive))
+    row |= {"source": f"{name_of(model.archive)}:{model.member}", "points": [], "sha256": ""}
+    archive = open_archive(model.archive)
     try:
         row["sha256"] = hashlib.sha256(archive.read(model.member)).hexdigest()
         mesh = read_mesh(model, max_faces=settings.max_faces)
@@ -82,4 +85,15 @@ def render_part(models: Sequence[Model], settings: Render, tar: Path, clouds: Pa
             for index, data in enumerate(rendered.views):
                 add_member(file, f"{model.key}.rgb.{index:02d}.png", data)
             rows.append(rendered.row)
-    pq.write_table(pa.Table.from_pylist(rows, schema=CLOUD_SCHEMA), clouds, compression="zstd")
+    schema = CLOUD_SCHEMA.with_metadata({"scene": json.dumps(describe(settings), sort_keys=True)})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), clouds, compression="zstd")
+
+
+def read_scene(metadata: dict[bytes, bytes] | None, path: Path) -> dict[str, Any]:
+    """What the pictures of a part were taken with, from the metadata of its clouds at `path`.
+
+    Raises ValueError: they don't say.
+    """
+    if b"scene" not in (metadata or {}):
+        raise ValueError(f"{path}: made by an earlier version of c2p; make it again with `dvc repro -f render`")
+    return dict(json.loads((metadata or {})[b"scene"]))

@@ -9,13 +9,18 @@ BACKENDS = {"auto": "raster", "raster": "raster", "embree": "embree", "pytorch3d
 PACKAGES = {"raster": "numba", "embree": "embreex", "pytorch3d": "pytorch3d", "warp": "warp-lang"}
 
 
+LIBRARIES = ("numba", "numpy", "pillow", "trimesh")
+"""Packages besides the renderer's that decide a picture's bytes: parsing, shading, textures, encoding."""
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of packages; `unknown` for one that isn't there."""
+    return {name: _version(name) for name in sorted(packages)}
+
+
 def describe(settings: Render) -> dict[str, Any]:
-    """Cameras, light, renderer and its version, as plain data."""
+    """Cameras, light, renderer and versions of this machine, as plain data."""
     backend = BACKENDS[settings.renderer]
-    try:
-        backend_version = version(PACKAGES[backend])
-    except PackageNotFoundError:
-        backend_version = "unknown"
     return {
         "cameras": {
             "views": settings.views,
@@ -29,6 +34,14 @@ def describe(settings: Render) -> dict[str, Any]:
             "diffuse": settings.diffuse,
             "specular": settings.specular,
         },
-        "renderer": {"name": backend, "version": backend_version, "supersample": settings.supersample},
+        "renderer": {"name": backend, "version": _version(PACKAGES[backend]), "supersample": settings.supersample},
         "normalisation": "vertex mean at the origin, largest vertex norm 1",
+        "versions": versions(*LIBRARIES),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

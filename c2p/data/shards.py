@@ -12,10 +12,14 @@ import torch
 import webdataset
 
 from c2p.data.pictures import encode_png
+from c2p.data.places import Place, is_url, open_file
 from c2p.data.tars import encode_npy, read_range
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 from c2p.params import Depth, Render
+
+TABLE_BLOCK = 1 << 16
+"""Bytes fetched ahead in a remote table of which a few rows are wanted."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,11 @@ class SampleRef:
     """Where the pieces of a sample lie before it is written."""
 
     key: str
-    rgb: str
+    rgb: Place
     """Part tar with its views."""
     views: tuple[tuple[int, int], ...]
     """Offset and size of each encoded view in that tar."""
-    points: str
+    points: Place
     """Parquet part with its farthest points."""
     meta: dict[str, Any]
     """Provenance: goes into the sample's JSON."""
@@ -57,17 +61,21 @@ def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: 
 
 
 def _views(sample: SampleRef) -> list[bytes]:
-    return [read_range(Path(sample.rgb), offset, size) for offset, size in sample.views]
+    """The encoded views, which lie side by side in their tar: read at once."""
+    start = min(offset for offset, _ in sample.views)
+    data = read_range(sample.rgb, start, max(offset + size for offset, size in sample.views) - start)
+    return [data[offset - start : offset - start + size] for offset, size in sample.views]
 
 
 def _clouds(samples: Sequence[SampleRef]) -> dict[str, np.ndarray]:
     """Points of the samples by key. A shard's samples lie all over the parts: one part is in memory at a time."""
-    keys: dict[str, list[str]] = {}
+    keys: dict[Place, list[str]] = {}
     for sample in samples:
         keys.setdefault(sample.points, []).append(sample.key)
     clouds = {}
     for path, wanted in keys.items():
-        table = pq.read_table(path, columns=["key", "points"], filters=[("key", "in", wanted)])
+        source = open_file(path, block=TABLE_BLOCK) if is_url(path) else path
+        table = pq.read_table(source, columns=["key", "points"], filters=[("key", "in", wanted)])
         for key, cloud in zip(table["key"].to_pylist(), table["points"].to_numpy(), strict=True):
             clouds[key] = np.array(cloud, dtype=np.float32).reshape(-1, 3)
     return clouds

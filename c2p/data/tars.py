@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from c2p.data import places
+from c2p.data.places import Place
+
 _END = bytes(2 * tarfile.BLOCKSIZE)
 """What a whole tar ends with."""
 _REMEDY = "take DVC's copy back (dvc checkout --force) or make it again"
@@ -33,14 +36,12 @@ def index_tar(path: Path) -> dict[str, list[tuple[str, int, int]]]:
     return index
 
 
-def read_range(path: Path, offset: int, size: int) -> bytes:
+def read_range(path: Place, offset: int, size: int) -> bytes:
     """Bytes of one member.
 
     Raises ValueError: the file ends before the member does.
     """
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(size)
+    data = places.read_range(path, offset, size)
     if len(data) != size:
         raise ValueError(f"{path}: ends within a member; {_REMEDY}")
     return data
