@@ -1,26 +1,30 @@
 """Depth maps of point clouds (CLIP2Point section 3.2.2) and PointCLIP's projection.
 
-B objects, V views, P points, H = W pixels, K pixels a point covers. Camera frame: +X left, +Y up, +Z into the scene;
-column j and row i of a W-wide map are the squares x = 1 - 2j/W .. 1 - 2(j+1)/W, y likewise with i, of [-1, 1]^2.
+B objects, V views, P points, H = W pixels. Camera frame: +X left, +Y up, +Z into the scene; column j and row i of a
+W-wide map are the squares x = 1 - 2j/W .. 1 - 2(j+1)/W, y likewise with i, of [-1, 1]^2.
 A raw map holds view depths in unit-sphere radii; 0 means empty.
+
+Gradients: a raw map's values have one with respect to the points (and the distance), through the view depth z; which
+pixels a point covers is piecewise constant and has none. Minimum: all of a pixel's goes to the point it shows;
+weighted: shared by all points in it. Footprint `surface`: shared by the corners of the triangle shown.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterator
 from math import radians, tan
 
 import torch
 from torch import Tensor
 
 from c2p import params
+from c2p.geometry.canvas import Canvas, Piece
 
-EPSILON = 1e-12
-"""Keeps 1/z finite in the weighted mean (CLIP2Point Eq. 12, PointCLIP's code)."""
 BACKGROUND = 1.0
 """Picture value of an empty pixel (CLIP2Point's published code): white."""
 FOREGROUND = 200 / 255
 """Brightest picture value of a point (CLIP2Point's published code)."""
+
+FARTHEST = 1e15
+"""View depth beyond which nothing is drawn; squares of what is nearer are finite in float32."""
 
 
 def depth_maps(
@@ -31,7 +35,8 @@ def depth_maps(
     points: (B, P, 3) float32 in the unit sphere, y up; rotations: (V, 3, 3), or (B, V, 3, 3) with own views for each
     object; distance: factor on settings.distance, a number or (B,) (pre-training's jitter), default 1.
     Perspective: the camera stands at the distance. Orthographic over [-1, 1]^2 (the published code): the cloud is also
-    divided by the distance. Points behind the camera are not drawn.
+    divided by the distance. Points behind the camera, and points that are not finite, are not drawn; without
+    points a map is empty.
     Returns (B, V, H, W) float32 view depth, 0 = empty, on the points' device.
     Raises ValueError: wrong shapes.
     """
@@ -42,25 +47,29 @@ def depth_maps(
     if not orthographic:
         scale = tan(radians(settings.fov) / 2) * z.where(drawn, 1)
         x, y = x / scale, y / scale
+    x, y, z, drawn = _sane(x, y, z, drawn)
     if settings.footprint == "window":
-        footprint = _window(x, y, settings.dilation, settings.size)
+        canvas = _canvas(z, settings.size, settings.dilation // 2)
+        pieces = _window(canvas, x, y, z, drawn, settings.dilation)
     else:
-        footprint = _disc(x, y, settings.radius, settings.size)
-    return _draw(footprint, z, drawn, settings.size, settings.aggregation)
+        canvas = _canvas(z, settings.size, _disc_reach(settings.radius, settings.size))
+        pieces = _disc(canvas, x, y, z, drawn, settings.radius)
+    return canvas.nearest(pieces) if settings.aggregation == "minimum" else canvas.weighted(pieces)
 
 
 def depth_images(raw: Tensor) -> Tensor:
     """Turn raw depth maps into pictures for an image encoder, each map by itself (CLIP2Point's published code).
 
     raw: (..., H, W) float32, 0 = empty. Value (z - z_min) / z_max * 200/255, where z_max is the largest depth and z_min
-    the smallest, but at most 1 where a map has empty pixels; empty pixels are white.
+    the smallest, but at most 1 where a map has empty pixels; empty pixels are white. The gradient is that of the
+    formula, z_min and z_max included.
     Returns (..., 3, H, W) float32 in [0, 1], three equal channels.
     """
-    filled = raw.sign()  # 1 where drawn, 0 where empty: products with it are exact, and far faster than masking
+    filled = raw.detach().sign()  # 1 where drawn, 0 where empty; products with it are exact
     empty = 1 - filled
     lowest = (raw + BACKGROUND * empty).amin((-2, -1), keepdim=True)
     highest = raw.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(raw.dtype).tiny)
-    grey = (raw - lowest).div_(highest).mul_(FOREGROUND).mul_(filled).add_(empty, alpha=BACKGROUND)
+    grey = ((raw - lowest) / highest).mul_(FOREGROUND).mul_(filled).add_(empty, alpha=BACKGROUND)
     return grey.unsqueeze(-3).expand(*grey.shape[:-2], 3, *grey.shape[-2:])
 
 
@@ -75,21 +84,10 @@ def pointclip_depth(points: Tensor, rotations: Tensor, *, size: int, distance: f
     x, y, z = _to_view(points, rotations, camera)
     drawn = z > 0
     scale = z.where(drawn, 1)
-    column, row = (((1 - axis / scale) * (size / 2) - 0.5).ceil() for axis in (x, y))
-    return _draw(_Footprint(column, row, 0, 0), z, drawn, size, "weighted")
-
-
-@dataclass(frozen=True)
-class _Footprint:
-    """Pixels that points cover: those at offsets lowest..highest, both ways, from a pixel a point."""
-
-    column: Tensor
-    """(B, V, P) float, whole numbers; off the map allowed."""
-    row: Tensor
-    lowest: int
-    highest: int
-    inside: Callable[[int, int], Tensor | None] = lambda down, across: None
-    """Which points (B, V, P) cover the pixel at an offset; None: all."""
+    x, y, z, drawn = _sane(x / scale, y / scale, z, drawn)
+    column, row = (((1 - axis) * (size / 2) - 0.5).ceil() for axis in (x, y))
+    canvas = _canvas(z, size, 0)
+    return canvas.weighted([(canvas.places(column, row, drawn), z, None)])
 
 
 def _checked(
@@ -107,10 +105,11 @@ def _checked(
         raise ValueError(f"rotations of shape {tuple(rotations.shape)}; allowed: (V, 3, 3) or ({batch}, V, 3, 3)")
     points = points.float()
     rotations = rotations.to(points)
-    factors = torch.as_tensor(1.0 if factor is None else factor).to(points)
-    if factors.ndim > 1 or (factors.ndim == 1 and len(factors) != batch):
-        raise ValueError(f"distance of shape {tuple(factors.shape)}; allowed: a number or ({batch},)")
-    return points, rotations if rotations.ndim == 4 else rotations[None], (factors * distance).expand(batch)
+    if not isinstance(factor, Tensor):
+        factor = points.new_full((), 1.0 if factor is None else factor)  # made there: a copy would wait for the device
+    if factor.ndim > 1 or (factor.ndim == 1 and len(factor) != batch):
+        raise ValueError(f"distance of shape {tuple(factor.shape)}; allowed: a number or ({batch},)")
+    return points, rotations if rotations.ndim == 4 else rotations[None], (factor.to(points) * distance).expand(batch)
 
 
 def _to_view(points: Tensor, rotations: Tensor, camera: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -127,51 +126,55 @@ def _to_view(points: Tensor, rotations: Tensor, camera: Tensor) -> tuple[Tensor,
     return x, y, z + camera[:, None, None]
 
 
-def _window(x: Tensor, y: Tensor, dilation: int, size: int) -> _Footprint:
+def _sane(x: Tensor, y: Tensor, z: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Drop points that are not finite, or as good as: neither they nor their gradients can touch another's."""
+    drawn = drawn & x.isfinite() & y.isfinite() & (z < FARTHEST)
+    return x.detach(), y.detach(), z.where(drawn, 1.0), drawn
+
+
+def _canvas(z: Tensor, size: int, reach: int) -> Canvas:
+    return Canvas(z.shape[0], z.shape[1], size, reach, z.device)
+
+
+def _window(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, drawn: Tensor, dilation: int) -> Iterator[Piece]:
     """Eq. 13's square window: pixels c - R/2 < k <= c + R/2 around c = ceil(position).
 
     The paper leaves the principal point open; here it lies such that windows are centred on their points for odd and
     for even R.
     """
     shift = 1.0 if dilation % 2 else 1.5
-    column, row = (((1 - axis) * (size / 2) - shift).ceil() for axis in (x, y))
-    return _Footprint(column, row, -((dilation - 1) // 2), dilation // 2)
+    column, row = (((1 - axis) * (canvas.size / 2) - shift).ceil() for axis in (x, y))
+    place = canvas.places(column, row, drawn)
+    across = _offsets(-((dilation - 1) // 2), dilation // 2, z)
+    for down in range(-((dilation - 1) // 2), dilation // 2 + 1):
+        yield place + (down * canvas.width + across.long()), z, None
 
 
-def _disc(x: Tensor, y: Tensor, radius: float, size: int) -> _Footprint:
-    """Pixels whose centre lies strictly inside a disc (the published code); radius in normalised coordinates."""
-    column, row = (((1 - axis) * (size / 2)).floor() for axis in (x, y))
-    reach = int(radius * size / 2 + 0.5)
+def _disc_reach(radius: float, size: int) -> int:
+    """How many pixels from its own a point's disc can reach; the last term outweighs the rounding of its position."""
+    return int(radius * size / 2 + 0.5 + size * 2.0**-20)
 
-    def inside(down: int, across: int) -> Tensor | None:
+
+def _disc(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, drawn: Tensor, radius: float) -> Iterator[Piece]:
+    """Pixels whose centre lies strictly inside a disc (the published code); radius in normalised coordinates.
+
+    Every operation is the published rasteriser's, in its order and in float32, so the pixels are the same to the last.
+    """
+    column, row = (((1 - axis) * (canvas.size / 2)).floor() for axis in (x, y))
+    place = canvas.places(column, row, drawn)
+    side = z.new_full((), canvas.size)  # a tensor: a GPU would multiply by a number's rounded reciprocal
+    square = z.new_full((), radius).square()
+
+    def away(axis: Tensor, pixel: Tensor) -> Tensor:
         # -1 + (2 (W - 1 - j) + 1) / W is the centre of column j; written 1 - (2 j + 1) / W it rounds differently
-        dx = x - ((2 * (size - 1 - (column + across)) + 1) / size - 1)
-        dy = y - ((2 * (size - 1 - (row + down)) + 1) / size - 1)
-        return dx * dx + dy * dy < radius * radius
+        return (axis - ((2 * (canvas.size - 1 - pixel) + 1) / side - 1)).square()
 
-    return _Footprint(column, row, -reach, reach, inside)
+    across = _offsets(-canvas.reach, canvas.reach, z)
+    dx = away(x, column + across)
+    for down in range(-canvas.reach, canvas.reach + 1):
+        yield place + (down * canvas.width + across.long()), z, dx + away(y, row + down) < square
 
 
-def _draw(footprint: _Footprint, z: Tensor, drawn: Tensor, size: int, aggregation: str) -> Tensor:
-    """Gather points with view depth z (B, V, P) into maps (B, V, size, size), one scatter an offset."""
-    lowest, highest = footprint.lowest, footprint.highest
-    margin = highest - lowest + 1  # catches what falls off the map
-    width = size + 2 * margin
-    column, row = (axis.clamp(-highest - 1, size - lowest).long() for axis in (footprint.column, footprint.row))
-    first = torch.arange(z.shape[0] * z.shape[1], device=z.device).view(*z.shape[:2], 1) * (width * width)
-    pixel = first + (row + margin) * width + column + margin
-    shape, empty = (*z.shape[:2], width, width), torch.inf if aggregation == "minimum" else 0.0
-    value = torch.where(drawn, z if aggregation == "minimum" else 1 / (z + EPSILON), empty)
-    kept = z.new_full((pixel.shape[0] * pixel.shape[1] * width * width,), empty)
-    sums = torch.zeros_like(kept) if aggregation == "weighted" else None
-    for down, across in product(range(lowest, highest + 1), repeat=2):
-        inside = footprint.inside(down, across)
-        target = (pixel + (down * width + across)).flatten()
-        part = value if inside is None else value.where(inside, empty)
-        if sums is None:
-            kept.scatter_reduce_(0, target, part.flatten(), "amin")
-        else:
-            kept.scatter_add_(0, target, part.flatten())
-            sums.scatter_add_(0, target, (part * z).flatten())
-    maps = kept.nan_to_num_(posinf=0.0) if sums is None else (sums / kept).nan_to_num_(0.0)  # 0 / 0 where empty
-    return maps.view(shape)[..., margin:-margin, margin:-margin].contiguous()
+def _offsets(lowest: int, highest: int, like: Tensor) -> Tensor:
+    """Whole numbers lowest..highest, float, in front of the dimensions of `like`: (K, 1, 1, 1)."""
+    return torch.arange(lowest, highest + 1, dtype=like.dtype, device=like.device).view(-1, *[1] * like.ndim)
