@@ -296,7 +296,7 @@ def test_missing_pytorch3d_and_empty_mesh_are_one_line(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
     monkeypatch.delitem(sys.modules, "pytorch3d.renderer", raising=False)
     monkeypatch.delitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", raising=False)
-    with pytest.raises(ValueError, match=r"^render.renderer: pytorch3d cannot be imported .*embree$"):
+    with pytest.raises(ValueError, match=r"^render.renderer: pytorch3d cannot be imported .*auto$"):
         render_views(make_ball(0), ROTATIONS, replace(SETTINGS, renderer="pytorch3d"))
     with pytest.raises(ValueError, match="without faces"):
         render_views(make_mesh(np.zeros((0, 3)), np.zeros((0, 3))), ROTATIONS, SETTINGS)
