@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from c2p.data import toy
-from c2p.data.catalogue import COLLECTIONS
-from c2p.data.download import fetch
+from c2p.data.catalogue import COLLECTIONS, RemoteFile
+from c2p.data.download import Downloads, check_room, fetch_any, wanted
 from c2p.data.meshpack import take_meshes
 from c2p.data.sources import Source, write_sources
 from c2p.params import Download, Params
@@ -23,33 +23,56 @@ SEEDS = {"shapenet": 0, "modelnet40": 1, "modelnet10": 2, "scanobjectnn": 3}
 
 @dataclass(frozen=True)
 class CollectionJob:
-    """One collection to bring below the raw folder."""
+    """One collection to make or copy below the raw folder."""
 
     name: str
     raw: Path
-    downloads: Path
     settings: Download
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """One file of a collection to fetch: the first of `choice` that can be had."""
+
+    choice: tuple[RemoteFile, ...]
+    raw: Path
+    downloads: Downloads
 
 
 def run(params: Params, root: Path, map_: Map) -> None:
     """Make, copy or fetch every collection of the profile."""
     layout, settings = Layout(root), params.download
     layout.raw.mkdir(parents=True, exist_ok=True)
+    names = collection_names(settings)
+    local = [name for name in names if name == "meshes" or settings.source == "toy"]
+    remote = [name for name in names if name not in local]
+    sources = _fetch(remote, layout.raw, Downloads.of(root), map_) if remote else []
+    if local:
+        sources += map_(collection_job, [CollectionJob(name, layout.raw, settings) for name in local], names=local)
+    write_sources(layout.raw, sorted(sources, key=lambda source: names.index(source.name)))
+
+
+def collection_names(settings: Download) -> list[str]:
+    """Collections a profile needs, the one for pre-training first."""
     pretraining = {"toy": "shapenet", "shapenet": "shapenet", "meshes": "meshes"}[settings.source]
-    names = list(dict.fromkeys([pretraining, *settings.benchmarks]))
-    jobs = [CollectionJob(name, layout.raw, layout.store / "downloads", settings) for name in names]
-    write_sources(layout.raw, map_(collection_job, jobs, names=names))
+    return list(dict.fromkeys([pretraining, *settings.benchmarks]))
 
 
 def collection_job(job: CollectionJob) -> Source:
-    """Bring one collection; says where it lies."""
+    """Make or copy one collection; says where it lies."""
     logger.info("download: %s", job.name)
     if job.name == "meshes":
         archive = take_meshes(Path(os.path.expanduser(job.settings.meshes)), job.raw / "meshes")
         return Source("meshes", f"meshes/{archive.name}", job.settings.up, False)
-    if job.settings.source == "toy":
-        return _make(job.name, job.raw, job.settings)
-    return _fetch(job.name, job.raw, job.downloads)
+    return _make(job.name, job.raw, job.settings)
+
+
+def file_job(job: FileJob) -> str:
+    """Fetch one file and link it below the raw folder; says where it lies there."""
+    path = fetch_any(job.choice, job.downloads)
+    name = str(path.relative_to(job.downloads.folder))
+    link_into(path, job.raw / name)
+    return name
 
 
 def _make(name: str, raw: Path, settings: Download) -> Source:
@@ -66,9 +89,16 @@ def _make(name: str, raw: Path, settings: Download) -> Source:
     return Source(name, f"{name}/{title}.zip", "z", True)
 
 
-def _fetch(name: str, raw: Path, downloads: Path) -> Source:
-    files = COLLECTIONS[name]
-    for file in files:
-        link_into(fetch(file, downloads), raw / name / file.name)
-    single = name.startswith("modelnet")
-    return Source(name, f"{name}/{files[0].name}" if single else name, "z" if single else "y", False)
+def _fetch(names: list[str], raw: Path, downloads: Downloads, map_: Map) -> list[Source]:
+    """Fetch collections, several files at a time, once it is known that all of them may be had and have room."""
+    entries = [(name, choice) for name in names for choice in wanted(COLLECTIONS[name], downloads)]
+    need = check_room([choice for _, choice in entries], downloads)
+    logger.info("download: %d files, %.2f GB to come", len(entries), need / 1e9)
+    jobs = [FileJob(choice, raw, downloads) for _, choice in entries]
+    places = map_(file_job, jobs, names=[choice[0].key for _, choice in entries])
+    sources = []
+    for name in names:
+        first = next(place for (of, _), place in zip(entries, places, strict=True) if of == name)
+        single = name.startswith("modelnet")
+        sources.append(Source(name, first if single else name, "z" if single else "y", False))
+    return sources

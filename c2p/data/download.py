@@ -1,108 +1,278 @@
-"""Fetching the files of the catalogue: placed by hand, from the hub, or over HTTP with resume."""
+"""Fetching the files of the catalogue: placed by hand, from the hub, or from mirrors; checked, and taken once.
+
+Any number of processes may ask for the same file: one fetches it, the others wait and take it.
+"""
 
 import logging
 import os
-import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import requests
+from filelock import FileLock, Timeout
 
-from c2p.data.catalogue import RemoteFile
+from c2p.data.catalogue import COLLECTIONS, Collection, RemoteFile
 from c2p.data.files import sha256
+from c2p.data.hub import hub_offer
+from c2p.data.kinds import KindError, check_whole
+from c2p.data.transfer import (
+    Offer,
+    Progress,
+    TransferError,
+    check_space,
+    discard,
+    head,
+    read_part,
+    transfer,
+)
+from c2p.data.trust import BY_HAND, FILE, Record, read_records, record
+from c2p.data.verified import is_verified, mark_verified
 
 logger = logging.getLogger(__name__)
-CHUNK = 1 << 20
-TIMEOUT_S = (10, 60)
-"""Seconds to connect, and between two pieces of an answer."""
+AT_ONCE = 4
+"""Files fetched at the same time, by all processes together."""
 
 
 class DownloadError(ValueError):
     """A file that could not be had; the message says where it was looked for and what to do."""
 
 
-def fetch(file: RemoteFile, downloads: Path) -> Path:
-    """Path of a catalogue file below `downloads`, fetched if it is not there yet.
+@dataclass(frozen=True)
+class Downloads:
+    """Where fetched files lie."""
 
-    A file already in its place (put there by hand, or by an earlier run) is checked and taken as it is.
-    Raises DownloadError: nobody offers it, access is denied, every mirror failed, or its digest is wrong.
+    folder: Path
+    lock: Path
+    """catalogue.lock."""
+
+    @classmethod
+    def of(cls, root: Path) -> "Downloads":
+        """Those of a project."""
+        return cls(root / ".c2p" / "downloads", root / FILE)
+
+    def path(self, file: RemoteFile) -> Path:
+        """Where a file lies once it is there."""
+        return self.folder / file.collection / file.name
+
+
+def wanted(collection: Collection, downloads: Downloads) -> list[tuple[RemoteFile, ...]]:
+    """What to fetch for a collection: for each entry, the files of which one is needed, in the order to try them."""
+    present = [file for file in collection.instead if downloads.path(file).is_file()]
+    if present and not all(downloads.path(file).is_file() for file in collection.files):
+        return [(present[0],)]
+    if len(collection.files) == 1:
+        return [(collection.files[0], *(file for file in collection.instead if file.offered))]
+    return [(file,) for file in collection.files]
+
+
+def check_room(entries: Sequence[tuple[RemoteFile, ...]], downloads: Downloads) -> int:
+    """Bytes still to come for all entries together, as far as anybody knows.
+
+    Raises OSError: more than the disk has left. DownloadError: the hub refuses access, or a file has to be placed.
     """
-    target = downloads / file.collection / file.name
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if file.hub:
-            _from_hub(file, target)
-        elif file.urls:
-            _from_mirrors(file, target)
-        else:
-            raise DownloadError(f"{file.collection}: place {file.name} at {target}; {file.terms}")
-    if file.sha256 and (got := sha256(target)) != file.sha256:
-        raise DownloadError(f"{target}: sha256 {got}; expected {file.sha256}; delete the file and run again")
+    need = 0
+    for choice in entries:
+        file = choice[0]
+        if any(downloads.path(other).is_file() for other in choice):
+            continue
+        if not file.offered:
+            raise DownloadError(_place(file, downloads))
+        arrived = read_part(downloads.path(file))
+        need += max(0, _size(choice, downloads) - (arrived[0] if arrived else 0))
+    downloads.folder.mkdir(parents=True, exist_ok=True)
+    check_space(downloads.folder, need, what=f"{len(entries)} files")
+    return need
+
+
+def fetch_any(choice: tuple[RemoteFile, ...], downloads: Downloads, *, progress: Progress | None = None) -> Path:
+    """Path of the first of several files that can be had; one that is there already comes first.
+
+    Raises DownloadError: none of them; the message is that of each. OSError: the disk.
+    """
+    failures = []
+    for file in sorted(choice, key=lambda file: not downloads.path(file).is_file()):
+        try:
+            return fetch(file, downloads, progress=progress)
+        except DownloadError as error:
+            failures.append(str(error))
+    raise DownloadError("; or ".join(failures))
+
+
+def fetch(file: RemoteFile, downloads: Downloads, *, progress: Progress | None = None) -> Path:
+    """Path of a catalogue file, fetched if it is not there yet.
+
+    A file already in its place (put there by hand, or by an earlier run) is checked and taken as it is. A digest that
+    nobody tells is trusted and recorded in catalogue.lock.
+    Raises DownloadError: nobody offers it, access is denied, every mirror failed, or its digest is wrong. LockError:
+    catalogue.lock is damaged. OSError: the disk.
+    """
+    target = downloads.path(file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")):
+        expected = known_digest(file, downloads)
+        if target.is_file():
+            if not (expected and is_verified(target, expected)):
+                _take(file, target, expected, downloads)
+            if file.note:
+                logger.warning("%s: %s", file.key, file.note)
+            return target
+        if not file.offered:
+            raise DownloadError(_place(file, downloads))
+        with _slot(downloads) as slot, _bar(file, slot, progress) as show:
+            _from_offers(file, target, expected, downloads, show)
     return target
 
 
-def _from_mirrors(file: RemoteFile, target: Path) -> None:
+def known_digest(file: RemoteFile, downloads: Downloads) -> str:
+    """SHA-256 a file has to have, by the catalogue or by catalogue.lock; empty: unknown so far."""
+    if file.sha256:
+        return file.sha256
+    known = read_records(downloads.lock).get(file.key)
+    return known.sha256 if known else ""
+
+
+def _take(file: RemoteFile, target: Path, expected: str, downloads: Downloads) -> None:
+    """Check a file that is there."""
+    try:
+        check_whole(file.name, target)
+    except KindError as error:
+        raise DownloadError(f"{target}: {error}: replace it, or delete it and run again") from None
+    logger.info("%s: checking %.1f MB", file.key, target.stat().st_size / 1e6)
+    got = sha256(target)
+    if expected and got != expected:
+        raise DownloadError(_differs(file, str(target), got, expected))
+    _trust(file, got, target.stat().st_size, BY_HAND, downloads)
+    mark_verified(target, got)
+
+
+def _from_offers(
+    file: RemoteFile, target: Path, expected: str, downloads: Downloads, progress: Progress | None
+) -> None:
     failures = []
-    for url in file.urls:
+    for place in ([file.hub] if file.hub else []) + list(file.urls):
         try:
-            download(url, target)
+            offer = _offer(file, place, expected)
+            _bring(file, offer, target, downloads, progress)
             return
-        except (requests.RequestException, OSError) as error:
-            failures.append(f"{url}: {error}")
-            logger.warning("%s failed: %s", url, error)
-    raise DownloadError(
-        f"{file.name}: no mirror answered ({'; '.join(failures)}); try later or place the file at {target}"
+        except TransferError as error:
+            failures.append(str(error) if place == file.hub else f"{place} {error}")
+            logger.warning("%s: %s: %s", file.key, place, error)
+    raise DownloadError(f"{file.key}: {'; '.join(failures)}; or place the file at {target}")
+
+
+def _offer(file: RemoteFile, place: str, expected: str) -> Offer:
+    if place != file.hub:
+        return Offer(place, file.size, expected)
+    offer = hub_offer(file, COLLECTIONS[file.collection].access if file.collection in COLLECTIONS else "ask for access")
+    if expected and offer.sha256 and offer.sha256 != expected:
+        raise TransferError(_differs(file, f"the hub's {file.hub}", offer.sha256, expected))
+    return Offer(offer.url, file.size or offer.size, expected or offer.sha256, offer.headers)
+
+
+def _bring(file: RemoteFile, offer: Offer, target: Path, downloads: Downloads, progress: Progress | None) -> None:
+    for resumed in (read_part(target) is not None, False):
+        began, arrived = time.monotonic(), read_part(target)
+        part = transfer(offer, target, progress=progress)
+        seconds = max(time.monotonic() - began, 1e-3)
+        size = part.stat().st_size
+        got = sha256(part)
+        if not offer.sha256 or got == offer.sha256:
+            break
+        discard(target)
+        if not resumed:
+            raise TransferError(_differs(file, "what it sends", got, offer.sha256))
+        logger.warning("%s: continued to a wrong sha256; from the beginning now", file.key)
+    try:
+        check_whole(file.name, part)
+    except KindError as error:
+        discard(target)
+        raise TransferError(f"sends {error}") from None
+    _trust(file, got, size, offer.url, downloads)
+    os.replace(part, target)
+    discard(target)
+    mark_verified(target, got)
+    fresh = (size - (arrived[0] if arrived else 0)) / 1e6
+    logger.info("%s: %.1f MB at %.1f MB/s from %s", file.key, size / 1e6, fresh / seconds, offer.url)
+
+
+def _trust(file: RemoteFile, got: str, size: int, url: str, downloads: Downloads) -> None:
+    """Record what the catalogue doesn't know, before the file gets its name."""
+    if file.sha256:
+        return
+    if url.startswith("http:"):
+        logger.warning("%s: trusted as it came, over a connection without encryption", file.key)
+    record(downloads.lock, file.key, Record(got, size, url))
+
+
+def _differs(file: RemoteFile, what: str, got: str, expected: str) -> str:
+    if file.sha256:
+        return f"{what} has sha256 {got}, the catalogue says {expected}: delete the file and run again"
+    return (
+        f"{what} has sha256 {got}, {FILE} says {expected}: delete the file and run again, or, if the new one is right, "
+        f"remove {file.key} from {FILE}"
     )
 
 
-def download(url: str, target: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Download to `target`, going on with `<name>.part` where an earlier try stopped.
-
-    progress: called with (bytes so far, bytes in all or 0).
-    Raises requests.RequestException: network or HTTP error. OSError: disk full, or the answer was cut short.
-    """
-    part = target.with_name(target.name + ".part")
-    done = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={done}-"} if done else {}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable and done:
-            part.unlink()
-            return download(url, target, progress=progress)
-        answer.raise_for_status()
-        resumed = answer.status_code == requests.codes.partial_content
-        done = done if resumed else 0
-        total = done + int(answer.headers.get("Content-Length", 0))
-        _check_space(target, total - done)
-        with part.open("ab" if resumed else "wb") as out:
-            for piece in answer.iter_content(CHUNK):
-                out.write(piece)
-                done += len(piece)
-                if progress:
-                    progress(done, total)
-            out.flush()
-            os.fsync(out.fileno())
-    if total and done != total:
-        raise OSError(f"answer ended after {done} of {total} bytes")
-    os.replace(part, target)
-    return target
+def _place(file: RemoteFile, downloads: Downloads) -> str:
+    collection = COLLECTIONS[file.collection]
+    whole = [other for other in collection.instead if not other.offered]
+    instead = f", or place {whole[0].name} whole at {downloads.path(whole[0])}" if whole else ""
+    return f"{file.key}: {collection.access}; then place {file.name} at {downloads.path(file)}{instead}"
 
 
-def _check_space(target: Path, need: int) -> None:
-    free = shutil.disk_usage(target.parent).free
-    if need > free:
-        raise OSError(f"{target.name} needs {need / 1e9:.1f} GB; {free / 1e9:.1f} GB are free: make room and run again")
-
-
-def _from_hub(file: RemoteFile, target: Path) -> None:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
+def _size(choice: tuple[RemoteFile, ...], downloads: Downloads) -> int:
+    """Bytes a file will have, asked for where the catalogue doesn't know; access is refused here, before any fetch."""
+    file = choice[0]
     try:
-        hf_hub_download(file.hub, file.name, repo_type="dataset", local_dir=target.parent)
-    except (GatedRepoError, RepositoryNotFoundError) as error:
-        raise DownloadError(f"{file.name}: the hub refuses {file.hub} ({type(error).__name__}); {file.terms}") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DownloadError(
-            f"{file.name}: not fetched from {file.hub} ({reason}); try later or place it at {target}"
-        ) from None
+        if file.hub:
+            return _offer(file, file.hub, known_digest(file, downloads)).size
+    except TransferError as error:
+        if len(choice) == 1 and not file.urls:
+            raise DownloadError(f"{file.key}: {error}; or place the file at {downloads.path(file)}") from None
+    return file.size or next((size for url in file.urls if (size := head(Offer(url)))), 0)
+
+
+@contextmanager
+def _slot(downloads: Downloads) -> Iterator[int]:
+    """One of AT_ONCE places, shared by all processes; its number."""
+    while True:
+        for number in range(AT_ONCE):
+            try:
+                with FileLock(downloads.folder / f".slot-{number}.lock").acquire(timeout=0):
+                    yield number
+                    return
+            except Timeout:
+                continue
+        time.sleep(0.2)
+
+
+@contextmanager
+def _bar(file: RemoteFile, slot: int, progress: Progress | None) -> Iterator[Progress | None]:
+    """A progress bar on a terminal, one line a slot; elsewhere the caller's own hook alone."""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    with tqdm(desc=file.key, unit="B", unit_scale=True, position=slot + 1, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+            if progress:
+                progress(done, total)
+
+        yield show
+
+
+def under_way(downloads: Downloads) -> list[tuple[str, int, int]]:
+    """Files that have begun to arrive: key, bytes so far, bytes in all (0: unknown). For whoever shows progress."""
+    found = []
+    for path in sorted(downloads.folder.rglob("*.part")):
+        target = path.with_name(path.name.removesuffix(".part"))
+        if state := read_part(target):
+            found.append((str(target.relative_to(downloads.folder)), state[0], state[1].total))
+    return found
