@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from c2p.cli import main
 from c2p.params import load
@@ -47,6 +49,20 @@ def test_profile_set_changes_that_key_only(project: Path) -> None:
     plain = yaml.safe_load((ROOT / "profiles/demo.yaml").read_text())
     plain["fullshot"]["epochs"] = 7
     assert changed == plain
+
+
+def test_render_draws_a_row_of_depth_maps_for_each_profile(project: Path) -> None:
+    (project / "roof.off").write_text("OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 .3\n0 1 0\n3 0 1 2\n3 0 2 3\n")
+    assert main(["profile", "use", "demo"]) == 0
+    heights = []
+    for names in ([], ["paper"], ["paper", "code", "pointclip"]):
+        extra = ["--depth", *names] if names else []
+        assert main(["render", "roof.off", "--size", "32", "--out", "sheet.png", *extra]) == 0
+        with Image.open(project / "sheet.png") as sheet:
+            picture = np.asarray(sheet.convert("RGB"))
+        heights.append(len(picture))
+        assert picture.shape[1] > 10 * 32 and (picture[-20:, -330:] < 100).any(), "the last row shows something"
+    assert heights[0] == heights[1] and heights[2] == heights[1] + 2 * 36
 
 
 @pytest.mark.parametrize(

@@ -57,20 +57,19 @@ def run_stats(options: argparse.Namespace) -> None:
 
 def run_show(options: argparse.Namespace) -> None:
     """Write a contact sheet of one sample: RGB views above, depth maps below."""
+    import numpy as np
     from PIL import Image
 
     from c2p.data.manifest import read_manifest, read_pictures
     from c2p.data.places import to_place
+    from c2p.data.sheets import contact_sheet
 
     manifest = read_manifest(to_place(options.shards))
     rows = [row for row in manifest.rows if row["shard"] and options.key in ("", row["key"])]
     if not rows:
         raise ValueError(f"{options.key!r}: no such sample in {options.shards}; `c2p shards stats` counts them")
     rgb, depth = (read_pictures(manifest, rows[0], kind) for kind in ("rgb", "depth"))
-    side = rgb.shape[1]
-    sheet = Image.new("RGB", (side * len(rgb), side * 2), "white")
-    for index, (view, grey) in enumerate(zip(rgb, depth, strict=True)):
-        sheet.paste(Image.fromarray(view), (index * side, 0))
-        sheet.paste(Image.fromarray(grey).resize((side, side), Image.Resampling.NEAREST), (index * side, side))
-    sheet.save(options.out)
+    side = rgb.shape[2], rgb.shape[1]
+    maps = [np.asarray(Image.fromarray(grey).resize(side, Image.Resampling.NEAREST)) for grey in depth]
+    contact_sheet([("RGB", rgb), ("depth", np.stack(maps))]).save(options.out)
     print(f"{options.out}: {rows[0]['key']}, {rows[0]['label']}, {len(rgb)} views")

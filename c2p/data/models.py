@@ -34,9 +34,10 @@ class Model:
     """Up axis of the file."""
 
 
-def read_mesh(model: Model, *, max_faces: int) -> Mesh:
+def read_mesh(model: Model, *, max_faces: int, data: bytes | None = None) -> Mesh:
     """Load a model's mesh with the materials and textures of its own folder; axes as in the file.
 
+    data: the member's bytes where they are known.
     Raises MeshError or ArchiveError: the mesh can't be used.
     """
     archive = open_archive(model.archive)
@@ -46,7 +47,8 @@ def read_mesh(model: Model, *, max_faces: int) -> Mesh:
     def read(relative: str) -> bytes | None:
         return read_within(archive, folder, model.root, relative)
 
-    return load_mesh(archive.read(model.member), extension, read=read, max_faces=max_faces)
+    found = archive.read(model.member) if data is None else data
+    return load_mesh(found, extension, read=read, max_faces=max_faces)
 
 
 def read_within(archive: Archive, folder: str, root: str, relative: str) -> bytes | None:

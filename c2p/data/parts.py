@@ -62,8 +62,9 @@ def render_model(model: Model, settings: Render, rotations: np.ndarray) -> Rende
     row |= {"source": f"{name_of(model.archive)}:{model.member}", "points": [], "sha256": ""}
     archive = open_archive(model.archive)
     try:
-        row["sha256"] = hashlib.sha256(archive.read(model.member)).hexdigest()
-        mesh = read_mesh(model, max_faces=settings.max_faces)
+        data = archive.read(model.member)
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        mesh = read_mesh(model, max_faces=settings.max_faces, data=data)
     except (MeshError, MemberError) as error:
         place = f"{model.archive}: "  # differs from machine to machine, and `source` names the archive
         return RenderedModel((), row | {"reason": str(error).removeprefix(place)})
