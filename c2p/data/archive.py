@@ -58,7 +58,8 @@ class Archive:
         except FileNotFoundError:
             raise ArchiveError(f"{path}: no such archive; run the download stage (dvc repro download)") from None
         except (*_CORRUPT, OSError) as error:
-            raise ArchiveError(f"{path}: not a readable zip or tar ({error}); fetch or copy it again") from None
+            reason = next(iter(str(error).splitlines()), "")  # tarfile lists every compression it tried
+            raise ArchiveError(f"{path}: not a readable zip or tar ({reason}); fetch or copy it again") from None
         if len(found) > COUNT_LIMIT:
             raise ArchiveError(f"{path}: {len(found)} members; allowed: up to {COUNT_LIMIT}")
         self._members = {name: info for written, info in found if (name := _inside(written))}
