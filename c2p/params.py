@@ -106,12 +106,16 @@ class Depth:
     """Paper: perspective; published code: orthographic over [-1, 1]^2."""
     size: int
     """Side of a depth map, pixels (paper: 224)."""
-    footprint: Literal["window", "disc"]
-    """Pixels a point covers: Eq. 13's square window of `dilation` pixels, or the published code's disc of `radius`."""
+    footprint: Literal["window", "disc", "surface"]
+    """Pixels a point covers: Eq. 13's square window of `dilation` pixels, the published code's disc of `radius`, or
+    what lies between it and its neighbours, a surface of triangles (dense maps with sharp contours; ours)."""
     dilation: int
     """R of Eq. 13, pixels (paper: 2)."""
     radius: float
     """Disc radius in normalised device coordinates (published code: 0.02)."""
+    reach: float
+    """Footprint surface: radius of the ball through a triangle's corners at most, in mean distances of its points to
+    their three nearest. Less leaves holes, more fuses parts that lie close together."""
     aggregation: Literal["minimum", "weighted"]
     """Eq. 14's minimum (paper), or PointCLIP's weighted mean (Eq. 12)."""
     fov: float
@@ -126,6 +130,13 @@ class Depth:
         _at_least(self, size=8, dilation=1)
         _between(self, 1, 179, "fov")
         _require(self.radius > 0, "depth.radius", self.radius, "more than 0")
+        _require(self.reach > 0, "depth.reach", self.reach, "more than 0")
+        _require(
+            self.footprint != "surface" or self.aggregation == "minimum",
+            "depth.aggregation",
+            self.aggregation,
+            "minimum where depth.footprint is surface",
+        )
         _require(self.distance > 0, "depth.distance", self.distance, "more than 0")
         _require(0 <= self.jitter < 1, "depth.jitter", self.jitter, "0 to less than 1")
 

@@ -1,6 +1,7 @@
 """Parameters: every profile is valid, and each kind of mistake is one line that names the key."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_the_committed_parameters_are_a_profile() -> None:
     assert load(ROOT / "params.yaml") == load(ROOT / "profiles/demo.yaml")
 
 
-@pytest.mark.parametrize("name", ["demo", "paper", "code"])
+@pytest.mark.parametrize("name", ["demo", "paper", "code", "plus"])
 def test_profiles_are_valid(name: str) -> None:
     assert load(ROOT / f"profiles/{name}.yaml").profile == name
 
@@ -45,6 +46,24 @@ def test_paper_presets_hold_the_papers_numbers() -> None:
     assert (code.depth.projection, code.depth.footprint, code.depth.radius) == ("orthographic", "disc", 0.02)
 
 
+def test_plus_is_code_with_one_dense_camera() -> None:
+    plus, code = (load(ROOT / f"profiles/{name}.yaml") for name in ("plus", "code"))
+    assert plus.depth.footprint == "surface" and plus.depth.projection == "perspective"
+    assert (plus.depth.fov, plus.depth.distance) == (plus.render.fov, plus.render.distance)
+    same = replace(plus, profile=code.profile, depth=code.depth, render=replace(plus.render, supersample=1))
+    assert same == code
+
+
+def test_every_profile_is_tested() -> None:
+    assert {path.stem for path in (ROOT / "profiles").glob("*.yaml")} == {"demo", "meshes", "paper", "code", "plus"}
+
+
+def test_a_surface_has_no_weighted_mean(raw: dict) -> None:
+    raw["depth"] |= {"footprint": "surface", "aggregation": "weighted"}
+    with pytest.raises(ParameterError, match=r"depth\.aggregation: got 'weighted'; allowed: minimum where"):
+        build(raw)
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "said"),
     [
@@ -66,6 +85,7 @@ def test_paper_presets_hold_the_papers_numbers() -> None:
         ("render", "distance", 0.5, "outside the unit sphere"),
         ("render", "max_reject_rate", 1.5, "0 to 1"),
         ("depth", "jitter", 1.0, "less than 1"),
+        ("depth", "reach", 0.0, "more than 0"),
         ("download", "source", "imagenet", "one of toy"),
         ("download", "benchmarks", [], "at least one"),
         ("fewshot", "dataset", "meshes", "one of download.benchmarks"),

@@ -37,18 +37,16 @@ class Canvas:
         """Side of a map with its margins: the step from a place to the one below."""
         return self.size + 2 * self._margin
 
-    def places(self, column: Tensor, row: Tensor, drawn: Tensor) -> Tensor:
+    def places(self, column: Tensor, row: Tensor) -> Tensor:
         """Where pixels lie in the flat tensor.
 
-        column, row: (B, V, ...) float whole numbers counted from the map's upper left, anything at all where `drawn`
-        (B, V, ...) is false. Returns (B, V, ...) int64; what is not drawn or off the map, and all that offsets reach
-        from there, lies in a margin.
+        column, row: (B, V, ...) float whole numbers counted from the map's upper left, infinities too. Returns
+        (B, V, ...) int64; what is off the map, with all that offsets can reach from there, lies in a margin.
         """
-        away = -self.reach - 1.0
-        column, row = (axis.where(drawn, away).clamp(away, self.size + self.reach).long() for axis in (column, row))
-        maps = torch.arange(self.objects * self.views, device=self.device)
-        first = maps.view(self.objects, self.views, *[1] * (column.ndim - 2)) * self.width
-        return (first + row + self._margin) * self.width + (column + self._margin)
+        column, row = (axis.clamp(-self.reach - 1, self.size + self.reach).long() for axis in (column, row))
+        first = torch.arange(self.objects * self.views, device=self.device) * self.width**2
+        first = first.view(self.objects, self.views, *[1] * (column.ndim - 2)) + self._margin * (self.width + 1)
+        return row.mul_(self.width).add_(column).add_(first)
 
     def nearest(self, pieces: Iterable[Piece]) -> Tensor:
         """Smallest depth at every pixel (CLIP2Point Eq. 14): (B, V, H, W) float32, 0 where there is none.

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from c2p import params
 from c2p.geometry.canvas import Canvas, Piece
+from c2p.geometry.surface import closed, covered, surface_triangles
 
 BACKGROUND = 1.0
 """Picture value of an empty pixel (CLIP2Point's published code): white."""
@@ -48,12 +49,16 @@ def depth_maps(
         scale = tan(radians(settings.fov) / 2) * z.where(drawn, 1)
         x, y = x / scale, y / scale
     x, y, z, drawn = _sane(x, y, z, drawn)
+    if settings.footprint == "surface":
+        canvas, position = _canvas(z, settings.size, 0), [(1 - axis) * (settings.size / 2) for axis in (x, y)]
+        triangles = surface_triangles(points, settings.reach)
+        return closed(canvas.nearest(covered(canvas, triangles, position, z, drawn, perspective=not orthographic)))
     if settings.footprint == "window":
         canvas = _canvas(z, settings.size, settings.dilation // 2)
-        pieces = _window(canvas, x, y, z, drawn, settings.dilation)
+        pieces = _window(canvas, x, y, z, settings.dilation)
     else:
         canvas = _canvas(z, settings.size, _disc_reach(settings.radius, settings.size))
-        pieces = _disc(canvas, x, y, z, drawn, settings.radius)
+        pieces = _disc(canvas, x, y, z, settings.radius)
     return canvas.nearest(pieces) if settings.aggregation == "minimum" else canvas.weighted(pieces)
 
 
@@ -84,10 +89,10 @@ def pointclip_depth(points: Tensor, rotations: Tensor, *, size: int, distance: f
     x, y, z = _to_view(points, rotations, camera)
     drawn = z > 0
     scale = z.where(drawn, 1)
-    x, y, z, drawn = _sane(x / scale, y / scale, z, drawn)
+    x, y, z, _ = _sane(x / scale, y / scale, z, drawn)
     column, row = (((1 - axis) * (size / 2) - 0.5).ceil() for axis in (x, y))
     canvas = _canvas(z, size, 0)
-    return canvas.weighted([(canvas.places(column, row, drawn), z, None)])
+    return canvas.weighted([(canvas.places(column, row), z, None)])
 
 
 def _checked(
@@ -127,16 +132,19 @@ def _to_view(points: Tensor, rotations: Tensor, camera: Tensor) -> tuple[Tensor,
 
 
 def _sane(x: Tensor, y: Tensor, z: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Drop points that are not finite, or as good as: neither they nor their gradients can touch another's."""
+    """Move points that are not drawn, not finite or as good as that off the map, with an ordinary depth.
+
+    Neither they nor their gradients can touch another point's pixel then.
+    """
     drawn = drawn & x.isfinite() & y.isfinite() & (z < FARTHEST)
-    return x.detach(), y.detach(), z.where(drawn, 1.0), drawn
+    return x.detach().where(drawn, torch.inf), y.detach().where(drawn, torch.inf), z.where(drawn, 1.0), drawn
 
 
 def _canvas(z: Tensor, size: int, reach: int) -> Canvas:
     return Canvas(z.shape[0], z.shape[1], size, reach, z.device)
 
 
-def _window(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, drawn: Tensor, dilation: int) -> Iterator[Piece]:
+def _window(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, dilation: int) -> Iterator[Piece]:
     """Eq. 13's square window: pixels c - R/2 < k <= c + R/2 around c = ceil(position).
 
     The paper leaves the principal point open; here it lies such that windows are centred on their points for odd and
@@ -144,7 +152,7 @@ def _window(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, drawn: Tensor, dila
     """
     shift = 1.0 if dilation % 2 else 1.5
     column, row = (((1 - axis) * (canvas.size / 2) - shift).ceil() for axis in (x, y))
-    place = canvas.places(column, row, drawn)
+    place = canvas.places(column, row)
     across = _offsets(-((dilation - 1) // 2), dilation // 2, z)
     for down in range(-((dilation - 1) // 2), dilation // 2 + 1):
         yield place + (down * canvas.width + across.long()), z, None
@@ -155,13 +163,13 @@ def _disc_reach(radius: float, size: int) -> int:
     return int(radius * size / 2 + 0.5 + size * 2.0**-20)
 
 
-def _disc(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, drawn: Tensor, radius: float) -> Iterator[Piece]:
+def _disc(canvas: Canvas, x: Tensor, y: Tensor, z: Tensor, radius: float) -> Iterator[Piece]:
     """Pixels whose centre lies strictly inside a disc (the published code); radius in normalised coordinates.
 
     Every operation is the published rasteriser's, in its order and in float32, so the pixels are the same to the last.
     """
     column, row = (((1 - axis) * (canvas.size / 2)).floor() for axis in (x, y))
-    place = canvas.places(column, row, drawn)
+    place = canvas.places(column, row)
     side = z.new_full((), canvas.size)  # a tensor: a GPU would multiply by a number's rounded reciprocal
     square = z.new_full((), radius).square()
 

@@ -12,8 +12,8 @@ from c2p.geometry.depth import depth_images, depth_maps, pointclip_depth
 from c2p.geometry.views import view_set
 
 PAPER = params.Depth(
-    projection="perspective", size=24, footprint="window", dilation=2, radius=0.02, aggregation="minimum", fov=60.0,
-    distance=2.0, jitter=0.1,
+    projection="perspective", size=24, footprint="window", dilation=2, radius=0.02, reach=1.0,
+    aggregation="minimum", fov=60.0, distance=2.0, jitter=0.1,
 )  # fmt: skip
 CODE = replace(PAPER, projection="orthographic", footprint="disc", radius=0.15, distance=1.0)
 ROTATIONS = torch.from_numpy(view_set("ten").rotations)

@@ -16,8 +16,8 @@ def test_discs_equal_the_published_rasteriser(distance: float) -> None:
     from pytorch3d.structures import Pointclouds
 
     settings = params.Depth(
-        projection="orthographic", size=224, footprint="disc", dilation=2, radius=0.02, aggregation="minimum", fov=60.0,
-        distance=1.0, jitter=0.1,
+        projection="orthographic", size=224, footprint="disc", dilation=2, radius=0.02, reach=1.0,
+        aggregation="minimum", fov=60.0, distance=1.0, jitter=0.1,
     )  # fmt: skip
     cloud = torch.randn(1, 1024, 3, generator=torch.Generator().manual_seed(0))
     cloud /= cloud.norm(dim=-1, keepdim=True)

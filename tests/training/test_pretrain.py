@@ -41,6 +41,7 @@ DEPTH = params.Depth(
     footprint="window",
     dilation=2,
     radius=0.02,
+    reach=1.0,
     aggregation="minimum",
     fov=60.0,
     distance=2.0,

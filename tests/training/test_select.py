@@ -21,6 +21,7 @@ DEPTH = params.Depth(
     footprint="disc",
     dilation=2,
     radius=0.05,
+    reach=1.0,
     aggregation="minimum",
     fov=60.0,
     distance=1.0,
