@@ -34,6 +34,7 @@ class WarpScene:
     def __init__(self, mesh: Mesh, device: str) -> None:
         wp = _start()
         self._device = device
+        self._lanes, self._together = (1, 1) if device == "cpu" else (LANES, TOGETHER)
         self._vertices = wp.array(np.ascontiguousarray(mesh.vertices, np.float64), dtype=wp.vec3d, device=device)
         self._faces = wp.array(np.ascontiguousarray(mesh.faces, np.int32), dtype=wp.vec3i, device=device)
 
@@ -43,13 +44,13 @@ class WarpScene:
 
     def rasterize_all(self, rotations: np.ndarray, distance: float, fov: float, size: int) -> Iterator[GBuffer]:
         """See the mesh in several views, (V, 3, 3) float64; on CUDA as many at once as TOGETHER allows."""
-        count = 1 if self._device == "cpu" else max(1, TOGETHER // size**2)
+        count = max(1, self._together // size**2)
         for first in range(0, len(rotations), count):
             yield from self._launch(rotations[first : first + count], float(distance), fov, size)
 
     def _launch(self, rotations: np.ndarray, distance: float, fov: float, size: int) -> list[GBuffer]:
         wp, kernels, device, views = _start(), _kernels(), self._device, len(rotations)
-        half, lanes = tan(radians(fov) / 2), 1 if device == "cpu" else LANES
+        half, lanes = tan(radians(fov) / 2), self._lanes
         turns = wp.array(np.ascontiguousarray(rotations, np.float64), dtype=wp.mat33d, device=device)
         centres = wp.array(np.array(sample_centres(fov, size)), dtype=wp.float64, device=device)
         corners, places = (wp.empty((views, len(self._vertices)), dtype=k, device=device) for k in (wp.vec3d, wp.vec2d))
