@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from c2p.data.catalogue import COLLECTIONS, Collection, RemoteFile
 from c2p.data.files import sha256
 from c2p.data.hub import hub_offer
-from c2p.data.kinds import KindError, check_whole
+from c2p.data.kinds import KindError, check_whole, is_compressed_tar
 from c2p.data.transfer import (
     Offer,
     Progress,
@@ -118,6 +118,8 @@ def fetch(file: RemoteFile, downloads: Downloads, *, progress: Progress | None =
                 _take(file, target, expected, downloads)
             if file.note:
                 logger.warning("%s: %s", file.key, file.note)
+            if is_compressed_tar(target):
+                logger.warning("%s is compressed, so its meshes come slowly; a plain tar or a zip is quick", target)
             return target
         if not file.offered:
             raise DownloadError(_place(file, downloads))

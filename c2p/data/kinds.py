@@ -39,6 +39,12 @@ def check_head(name: str, head: bytes) -> None:
         raise KindError(f"{head[:16]!r}, which begins no {suffix[1:]} file")
 
 
+def is_compressed_tar(path: Path) -> bool:
+    """Whether a file is named as a tar and is compressed: its members can be read in order only, not at random."""
+    with path.open("rb") as file:
+        return path.suffix in (".tar", ".gz", ".tgz") and file.read(HEAD).startswith(_COMPRESSED)
+
+
 def check_whole(name: str, path: Path) -> None:
     """Check a complete file: its first bytes, and the end of an archive, which a file cut short lacks.
 

@@ -1,20 +1,30 @@
 """Readers of collections: layouts, official orders, and the mistakes people make with them."""
 
+import hashlib
+import tarfile
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from c2p.data import meshfolder, modelnet, shapenet
 from c2p.data.archive import Archive
+from c2p.data.catalogue import COLLECTIONS
 from c2p.data.meshpack import take_meshes
 from c2p.data.models import Model, read_mesh, read_mesh_at, read_within
+from c2p.data.parts import render_part
 from c2p.data.scanobjectnn import VARIANTS, present_classes, read_split
-from c2p.data.vocabulary import MODELNET10, MODELNET40, SCANOBJECTNN, SHAPENET, SHAPENET_SYNSETS, is_broken_shapenet
+from c2p.data.sources import Source, list_source, write_sources
+from c2p.data.vocabulary import BROKEN_SHAPENET_IDS, MODELNET10, MODELNET40, SCANOBJECTNN, SHAPENET, SHAPENET_SYNSETS
+from c2p.params import load
 
+ROOT = Path(__file__).resolve().parents[2]
 OFF = b"OFF\n4 4 0\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n"
 
 
@@ -127,12 +137,107 @@ def test_shapenet_mistakes(tmp_path: Path, models: dict, lists: dict, said: str)
         shapenet.list_models(shapenet_folder(tmp_path / "s", models, lists))
 
 
-def test_the_papers_split_counts(shared_data: Path) -> None:
-    counts = Counter()
-    for split in ("train", "test"):
-        for key in shapenet.read_list(shared_data / f"splits/ShapeNet-55/{split}.txt"):
-            counts[split] += not is_broken_shapenet(key)
-    assert counts == {"train": 41_943, "test": 10_517}
+def listed_archives(raw: Path, lists: Path) -> Path:
+    """Made archives of every synset with all 52,470 listed models (names and a few bytes), and the lists themselves."""
+    folder = raw / "shapenet"
+    folder.mkdir(parents=True)
+    names: dict[str, list[str]] = {}
+    for split, file in (("train", "train"), ("val", "test")):
+        text = (lists / f"{file}.txt").read_text()
+        (folder / f"{split}.txt").write_text(text)
+        for line in text.split():
+            synset, model = line.removesuffix(".npy").split("-", 1)
+            names.setdefault(synset, []).append(f"{synset}/{model}/models/model_normalized.obj")
+    for synset, members in names.items():
+        write_zip(folder / f"{synset}.zip", dict.fromkeys(members, b"v 0 0 0\n"))
+    write_sources(raw, [Source("shapenet", "shapenet", "y", False)])
+    return folder
+
+
+def test_the_papers_split_comes_out_of_its_lists(shared_data: Path, tmp_path: Path) -> None:
+    """41,952 + 10,518 are listed, ten are dropped by the published code as broken: 41,943 + 10,517 remain."""
+    folder = listed_archives(tmp_path, shared_data / "splits/ShapeNet-55")
+    models, classes = list_source(tmp_path, "shapenet")
+    assert Counter(m.split for m in models) == {"train": 41_943, "val": 10_517} and len(models) == 52_460
+    assert classes == SHAPENET and {m.label for m in models} == set(SHAPENET)
+    keys = {m.key for m in models}
+    assert len(keys) == len(models)
+    listed = {
+        line.removesuffix(".npy"): split
+        for split in ("train", "val")
+        for line in (folder / f"{split}.txt").open().read().split()
+    }
+    dropped = set(listed) - keys
+    assert len(listed) == 52_470 and len(dropped) == 10
+    assert {"-".join(key.split("-")[:2]) for key in dropped} == set(BROKEN_SHAPENET_IDS)
+    assert all(listed[m.key] == m.split for m in models)
+
+
+def test_the_lists_are_those_of_the_catalogue(shared_data: Path) -> None:
+    files = {file.name: file for file in COLLECTIONS["shapenet"].files}
+    for name, given in (("train.txt", "train.txt"), ("val.txt", "test.txt")):
+        data = (shared_data / "splits/ShapeNet-55" / given).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (files[name].size, files[name].sha256)
+
+
+def test_real_archives_of_shapenet(shared_data: Path, tmp_path: Path) -> None:
+    """The hub's own layout: two beds and two chairs, in the split that the real lists give them."""
+    for path in (shared_data / "shapenetcore_v2").glob("*.zip"):
+        (tmp_path / path.name).symlink_to(path)
+    lists = shared_data / "splits/ShapeNet-55"
+    texts = {"train": (lists / "train.txt").read_text(), "val": (lists / "test.txt").read_text()}
+    inside = {
+        "-".join(name.split("/")[:2])
+        for path in tmp_path.glob("*.zip")
+        for name in zipfile.ZipFile(path).namelist()
+        if name.endswith("model_normalized.obj")
+    }
+    for split, text in texts.items():  # a class without training models is an error: all four are put there
+        (tmp_path / f"{split}.txt").write_text(text if split == "val" else "\n".join(sorted(inside)))
+    models, classes = shapenet.list_models(tmp_path)
+    assert {m.key for m in models} == inside and len(inside) == 4 and classes == ("bed", "chair")
+    assert all(key + ".npy" in texts["train"] + texts["val"] for key in inside), "the lists know these models"
+    for model in models:
+        assert len(read_mesh(model, max_faces=1_000_000).faces) > 100
+
+
+def test_points_and_pictures_of_real_models_share_a_frame(shared_data: Path, tmp_path: Path) -> None:
+    """Surface points, seen by cameras worked out anew, fall on the model in the pictures of its views."""
+    path = shared_data / "shapenetcore_v2" / "03001627.zip"
+    members = [n for n in Archive(path).names if n.endswith("model_normalized.obj")]
+    models = [
+        Model(f"k{i}", "chair", "train", str(path), m, m.rsplit("/models/", 1)[0], "y") for i, m in enumerate(members)
+    ]
+    settings = replace(load(ROOT / "params.yaml").render, size=96, supersample=1, cloud_points=500, max_faces=10**6)
+    render_part(models, settings, tmp_path / "p.tar", tmp_path / "p.parquet")
+    angles = {0: (0, 0), 2: (180, 0), 4: (225, -45), 5: (225, 45), 6: (315, -45), 7: (315, 45), 8: (0, -90), 9: (0, 90)}
+    met, turned = [], []
+    with tarfile.open(tmp_path / "p.tar") as tar:
+        for row in pq.read_table(tmp_path / "p.parquet").to_pylist():
+            points = np.reshape(row["points"], (-1, 3)).astype(float)
+            for view, (elevation, azimuth) in angles.items():
+                picture = np.asarray(Image.open(tar.extractfile(f"{row['key']}.rgb.{view:02d}.png")))
+                e, a = np.radians(elevation), np.radians(azimuth)
+                eye = settings.distance * np.array([np.cos(e) * np.sin(a), np.sin(e), np.cos(e) * np.cos(a)])
+                met.append(share_on_model(points, picture, eye, settings.fov))
+                turned.append(share_on_model(points[:, [0, 2, 1]], picture, eye, settings.fov))
+    assert min(met) > 0.9, "all but the points in a white highlight"
+    assert np.mean(turned) < 0.8, "another up axis would have been noticed"
+
+
+def share_on_model(points: np.ndarray, picture: np.ndarray, eye: np.ndarray, fov: float) -> float:
+    """Share of points (N, 3) that fall on or beside a pixel that is not white, seen from `eye` towards the origin."""
+    half = len(picture) / 2
+    shown = np.pad((picture < 250).any(-1), 100)
+    ahead = -eye / np.linalg.norm(eye)
+    right = np.cross(ahead, [0, 1, 0]) / np.linalg.norm(np.cross(ahead, [0, 1, 0]))
+    x, y, z = np.stack([right, np.cross(right, ahead), ahead]) @ (points - eye).T
+    focal = half / np.tan(np.radians(fov / 2))
+    hits = [
+        shown[int(v) + 99 : int(v) + 102, int(u) + 99 : int(u) + 102].any()
+        for u, v in zip(half + focal * x / z, half - focal * y / z, strict=True)
+    ]
+    return float(np.mean(hits))
 
 
 def test_files_of_a_model_come_from_its_own_folder_only(tmp_path: Path) -> None:
@@ -228,7 +333,7 @@ def test_scan_files_with_faults(tmp_path: Path, datasets: dict, said: str) -> No
 
 
 def test_absent_and_broken_scan_files(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="place it there"):
+    with pytest.raises(ValueError, match="run the download stage"):
         read_split(tmp_path, "scanobjectnn_obj_only", "test")
     path = tmp_path / VARIANTS["scanobjectnn_obj_only"].format("test")
     path.parent.mkdir(parents=True)
