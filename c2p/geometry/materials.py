@@ -14,6 +14,10 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_DIFFUSE = 0.7
 """Grey of faces without a colour."""
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Formats of textures that are decoded; others that Pillow knows start programs, or are no pictures."""
+TEXELS = 1 << 27
+"""Pixels of the largest texture that is decoded (134 million: 11,585 x 11,585)."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,16 @@ def _pixels(image: Image.Image | None) -> np.ndarray | None:
     if image is None:
         return None
     try:
+        if image.format not in FORMATS:
+            raise ValueError(f"{image.format}; allowed: {', '.join(FORMATS)}")
+        if image.width * image.height > TEXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels; allowed: {TEXELS} in all")
+        if image.mode.startswith("I;16"):  # Pillow would cut off instead of scaling
+            return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
         return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a decoder meets hostile bytes, as a parser does
         logger.warning("a texture cannot be decoded (%s); its faces take the diffuse colour", error)
         return None
 

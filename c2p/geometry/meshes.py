@@ -7,7 +7,6 @@ each used by a face, with flat colours or textures by material.
 import io
 import logging
 import posixpath
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import sqrt
@@ -17,6 +16,7 @@ import numpy as np
 import trimesh
 from PIL import Image
 
+from c2p.geometry.counts import VERTICES_A_FACE, TooLarge, count_elements
 from c2p.geometry.materials import Material, Materials
 from c2p.kernel import kernel
 
@@ -64,14 +64,18 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
     kind = extension.lower().lstrip(".")
     if kind not in EXTENSIONS:
         raise ValueError(f"mesh file extension {extension!r}; allowed: {', '.join(EXTENSIONS)}")
-    _check_count(_declared_faces(data, kind), max_faces)
+    _check_size(data, kind, max_faces)
+    resolver = _Resolver(read)
     try:
         scene = trimesh.load_scene(
-            io.BytesIO(data), file_type=kind, resolver=_Resolver(read), process=False, **_OPTIONS.get(kind, {})
+            io.BytesIO(data), file_type=kind, resolver=resolver, process=False, **_OPTIONS.get(kind, {})
         )
+        _check_count(sum(len(getattr(scene.geometry[n], "faces", ())) for n in _uses(scene)), max_faces)
         parts = list(_parts(scene))
         if kind == "obj":
             parts.reverse()  # trimesh gives an OBJ's runs of faces last to first
+    except MeshError:
+        raise
     except IndexError:
         raise MeshError("index out of range") from None
     except MemoryError:
@@ -79,9 +83,11 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
     except Exception as error:  # a parser meets hostile bytes: whatever it raises, the file is the cause
         logger.debug("unreadable %s", kind, exc_info=True)
         raise MeshError("index out of range" if "outside the range" in str(error) else "unreadable") from error
+    finally:
+        if resolver.failure:  # trimesh would take it for an absent file
+            raise resolver.failure
     if not parts:
         raise MeshError("no faces")
-    _check_count(sum(len(part.faces) for part in parts), max_faces)
     return clean_mesh(_join(parts))
 
 
@@ -142,18 +148,21 @@ def normalise(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 _OPTIONS: dict[str, dict[str, Any]] = {"obj": {"group_material": False}}
 _IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tga", ".tif", ".tiff", ".webp")
-_COUNTS = {
-    "off": re.compile(rb"\A\s*C?OFF\s*(?:#[^\n]*\s*)*\d+\s+(\d+)"),
-    "ply": re.compile(rb"\nelement\s+face\s+(\d+)"),
-}
 
 
-def _declared_faces(data: bytes, kind: str) -> int:
-    """Faces a file announces, before it is parsed; 0 where it does not say."""
-    if kind == "obj":
-        return data.count(b"\nf ")
-    match = _COUNTS[kind].search(data[:65536]) if kind in _COUNTS else None
-    return int(match[1]) if match else 0
+def _check_size(data: bytes, kind: str, max_faces: int) -> None:
+    """Refuse a file by what it announces, before it is parsed."""
+    try:
+        faces, vertices = count_elements(data, kind, max_faces)
+    except TooLarge as error:
+        raise MeshError(str(error)) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # hostile bytes
+        raise MeshError("unreadable") from error
+    _check_count(faces, max_faces)
+    if vertices > max(VERTICES_A_FACE * max_faces, 1000):
+        raise MeshError(f"more than {VERTICES_A_FACE * max_faces} vertices")
 
 
 def _check_count(count: int, max_faces: int) -> None:
@@ -166,10 +175,16 @@ class _Resolver(trimesh.resolvers.Resolver):
 
     def __init__(self, read: Read | None) -> None:
         self._read = read
+        self.failure: OSError | None = None
+        """Why the disk, or the network, did not give a file."""
 
     def get(self, key: str) -> bytes:
         name = posixpath.normpath(key.strip().replace("\\", "/"))
-        data = self._read(name) if self._read else None
+        try:
+            data = self._read(name) if self._read else None
+        except OSError as error:
+            self.failure = error
+            raise
         if data is None:
             logger.warning("%s: not there, or outside the model's folder; its faces take the diffuse colour", name)
             raise FileNotFoundError(name)
@@ -189,6 +204,11 @@ class _Resolver(trimesh.resolvers.Resolver):
 
     def namespaced(self, namespace: str) -> "_Resolver":
         return self
+
+
+def _uses(scene: trimesh.Scene) -> list[Any]:
+    """Geometry of every node: a GLB may place one mesh many times."""
+    return [scene.graph[node][1] for node in scene.graph.nodes_geometry]
 
 
 def _parts(scene: trimesh.Scene) -> Iterator[Mesh]:

@@ -203,7 +203,7 @@ def test_coincident_and_degenerate_faces_are_dropped() -> None:
         ("OFF\n3 1 0\n0 0 1e200\n1 0 0\n0 1 0\n3 0 1 2\n", "off", "vertices too large"),
         ("OFF\n3 2 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n3 0 0 1\n", "off", "all faces degenerate"),
         ("OFF\n3 99999999999 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "more than 1000 faces"),
-        ("OFF\n99999999999 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "unreadable"),
+        ("OFF\n99999999999 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "more than 4000 vertices"),
         ("ply\nformat ascii 1.0\nelement face 5000\nend_header\n", "ply", "more than 1000 faces"),
         ("v 0 0 0\n" * 3 + "f 1 2 3\n" * 1001, "obj", "more than 1000 faces"),
         ("OFF\n4 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "off", "no faces|unreadable"),
