@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from c2p import params
 from c2p.data.files import write_bytes, write_json
+from c2p.models.scripted import is_scripted, scripted_weights
 
 CONFIGS = Path(__file__).with_name("configs")
 CONFIG_FILE = "open_clip_config.json"
@@ -78,24 +79,42 @@ def load_clip(folder: Path) -> Clip:
     return _clip(model, tokenizer, config)
 
 
-def create_clip(settings: params.Teacher) -> Clip:
-    """Create the CLIP that the parameters name.
+def check_names(settings: params.Teacher) -> dict[str, Any]:
+    """open_clip's configuration of the model that the parameters name, before anything is fetched or built.
 
-    `settings.pretrained` empty: random weights from `settings.seed`; an existing file: those weights; else an open_clip
-    tag, whose weights open_clip downloads or finds in its cache.
-
-    Raises ModelError: unknown model or tag, missing file, weights that can't be loaded or want another activation.
+    Raises ModelError: unknown model or tag, missing file, weights that want another activation.
     """
     open_clip.add_model_config(CONFIGS)
     config = open_clip.get_model_config(settings.model)
     if config is None:
         near = difflib.get_close_matches(settings.model, open_clip.list_models(), 3, 0.5) or ["c2p-demo", "ViT-B-32"]
         raise ModelError(f"teacher.model: got {settings.model!r}; open_clip has no such model; near: {', '.join(near)}")
-    pretrained = _pretrained(settings, config)
+    _pretrained(settings, config)
+    return dict(config)
+
+
+def create_clip(settings: params.Teacher, *, weights: Path | None = None) -> Clip:
+    """Create the CLIP that the parameters name.
+
+    `settings.pretrained` empty: random weights from `settings.seed`; a folder in open_clip's `local-dir` layout or a
+    weights file: those weights; else an open_clip tag.
+    weights: file with the tag's weights, safetensors or OpenAI's own; None: open_clip downloads them or finds them in
+    its cache.
+
+    Raises ModelError: as check_names, and weights that can't be loaded.
+    """
+    config = check_names(settings)
+    if settings.pretrained and Path(settings.pretrained).is_dir():
+        return _of_architecture(load_clip(Path(settings.pretrained)), config, settings)
+    pretrained = str(weights) if weights else settings.pretrained or None
+    scripted = pretrained is not None and Path(pretrained).is_file() and is_scripted(Path(pretrained))
     try:
         with _quiet_construction(settings.seed):
-            model = open_clip.create_model(settings.model, pretrained, require_pretrained=pretrained is not None)
+            given = None if scripted else pretrained
+            model = open_clip.create_model(settings.model, given, require_pretrained=given is not None)
             tokenizer = open_clip.get_tokenizer(settings.model)
+        if scripted:
+            model.load_state_dict(scripted_weights(Path(str(pretrained))), strict=True)
     except Exception as error:  # see load_clip; a download can fail in as many ways
         raise ModelError(
             f"teacher.pretrained: {settings.pretrained!r} can't be loaded into {settings.model} ({_line(error)})"
@@ -174,15 +193,25 @@ def _clip(model: Any, tokenizer: Any, config: dict[str, Any]) -> Clip:
     )
 
 
-def _pretrained(settings: params.Teacher, config: dict[str, Any]) -> str | None:
+def _of_architecture(clip: Clip, config: dict[str, Any], settings: params.Teacher) -> Clip:
+    different = sorted(key for key in config if clip.config.get(key) != config[key])
+    if different:
+        raise ModelError(
+            f"teacher.pretrained: {settings.pretrained} holds another architecture than {settings.model} "
+            f"({', '.join(different)}); name its own model in teacher.model"
+        )
+    return clip
+
+
+def _pretrained(settings: params.Teacher, config: dict[str, Any]) -> None:
     wanted = settings.pretrained
-    if not wanted or Path(wanted).is_file():
-        return wanted or None
+    if not wanted or Path(wanted).exists():
+        return
     tag = open_clip.get_pretrained_cfg(settings.model, wanted)
     if not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.model)) or "none"
         raise ModelError(
-            f"teacher.pretrained: got {wanted!r}; allowed: empty, an existing weights file, "
+            f"teacher.pretrained: got {wanted!r}; allowed: empty, an existing weights file or folder, "
             f"or a tag of {settings.model} ({tags})"
         )
     if bool(tag.get("quick_gelu")) != bool(config.get("quick_gelu")):
@@ -190,7 +219,6 @@ def _pretrained(settings: params.Teacher, config: dict[str, Any]) -> str | None:
         raise ModelError(
             f"teacher.model: {settings.model} has another activation than the weights {wanted!r}; use e.g. {other}"
         )
-    return wanted
 
 
 @contextmanager

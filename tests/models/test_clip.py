@@ -118,7 +118,10 @@ def test_text_features_are_unit_and_independent_of_company(clip: Clip) -> None:
     ("change", "message"),
     [
         ({"model": "c2p-dem"}, "near: c2p-demo"),
-        ({"model": "ViT-B-32", "pretrained": "absent/weights.pt"}, "existing weights file, or a tag of ViT-B-32"),
+        (
+            {"model": "ViT-B-32", "pretrained": "absent/weights.pt"},
+            "existing weights file or folder, or a tag of ViT-B-32",
+        ),
         ({"model": "ViT-B-32", "pretrained": "openai"}, "ViT-B-32-quickgelu"),
     ],
 )
