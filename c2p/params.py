@@ -207,11 +207,17 @@ class Pretrain:
     """Paper: 0.7; published code: 0.07."""
     intra: bool
     """Intra-modality loss (Eq. 7); off is the paper's cross-modality ablation."""
+    precision: Literal["float32", "bfloat16"]
+    """Of the tower's matrix products; weights, optimiser and loss stay in float32 (published code: float32)."""
     checkpoint_every: int
     """Epochs between validated checkpoints."""
+    keep_last: int
+    """Newest checkpoints that are kept."""
+    keep_best: int
+    """Checkpoints kept for their validation accuracy; of equals, the ones trained longer."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2, restart_epochs=1, checkpoint_every=1)
+        _at_least(self, epochs=1, batch=2, restart_epochs=1, checkpoint_every=1, keep_last=1, keep_best=1)
         _positive(self, "lr", "temperature")
         _require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
         _between(self, 0, 1, "weight_decay")

@@ -50,7 +50,14 @@ def test_plus_is_code_with_one_dense_camera() -> None:
     plus, code = (load(ROOT / f"profiles/{name}.yaml") for name in ("plus", "code"))
     assert plus.depth.footprint == "surface" and plus.depth.projection == "perspective"
     assert (plus.depth.fov, plus.depth.distance) == (plus.render.fov, plus.render.distance)
-    same = replace(plus, profile=code.profile, depth=code.depth, render=replace(plus.render, supersample=1))
+    assert plus.pretrain.precision == "bfloat16"
+    same = replace(
+        plus,
+        profile=code.profile,
+        depth=code.depth,
+        render=replace(plus.render, supersample=1),
+        pretrain=replace(plus.pretrain, precision=code.pretrain.precision),
+    )
     assert same == code
 
 
@@ -79,6 +86,8 @@ def test_a_surface_has_no_weighted_mean(raw: dict) -> None:
         ("teacher", "seed", 2**70, "0 to 4294967295"),
         ("zeroshot", "template", "a {} {name}", "no other braces"),
         ("pretrain", "intra", 1, "true or false"),
+        ("pretrain", "precision", "float16", "one of float32, bfloat16"),
+        ("pretrain", "keep_best", 0, "at least 1"),
         ("render", "size", True, "a whole number"),
         ("render", "size", 4, "at least 8"),
         ("render", "views", "eleven", "one of ten, six, one"),

@@ -33,7 +33,10 @@ SETTINGS = params.Pretrain(
     lr_min=1e-5,
     temperature=0.07,
     intra=True,
+    precision="float32",
     checkpoint_every=1,
+    keep_last=3,
+    keep_best=1,
 )
 DEPTH = params.Depth(
     projection="perspective",
