@@ -43,10 +43,22 @@ class WarpScene:
         return next(self.rasterize_all(np.asarray(rotation)[None], distance, fov, size))
 
     def rasterize_all(self, rotations: np.ndarray, distance: float, fov: float, size: int) -> Iterator[GBuffer]:
-        """See the mesh in several views, (V, 3, 3) float64; on CUDA as many at once as TOGETHER allows."""
+        """See the mesh in several views, (V, 3, 3) float64; on CUDA as many at once as TOGETHER allows.
+
+        Raises RendererUnavailable: the device's memory is used up.
+        """
         count = max(1, self._together // size**2)
         for first in range(0, len(rotations), count):
-            yield from self._launch(rotations[first : first + count], float(distance), fov, size)
+            try:
+                buffers = self._launch(rotations[first : first + count], float(distance), fov, size)
+            except RuntimeError as error:
+                if "Failed to allocate" not in str(error):
+                    raise
+                raise RendererUnavailable(
+                    f"render.renderer: {self._device} has too little free memory for views of {size} samples a side; "
+                    "run fewer workers (C2P_WORKERS), or set C2P_DEVICE to cpu"
+                ) from error
+            yield from buffers
 
     def _launch(self, rotations: np.ndarray, distance: float, fov: float, size: int) -> list[GBuffer]:
         wp, kernels, device, views = _start(), _kernels(), self._device, len(rotations)

@@ -116,6 +116,17 @@ def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         warp._start.cache_clear()
 
 
+def test_a_full_device_is_one_line(wp: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = warp.WarpScene(soup(), "cpu")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Failed to allocate 7 bytes on device 'cuda:0' (out of memory)")
+
+    monkeypatch.setattr(wp, "full", refuse)
+    with pytest.raises(RendererUnavailable, match=r"^render.renderer: cpu has too little free memory .* 40 samples"):
+        scene.rasterize(ROTATIONS[0], 2.0, 60.0, 40)
+
+
 def test_memory_is_given_back(wp: object) -> None:
     mesh, process = soup(), psutil.Process()
 
