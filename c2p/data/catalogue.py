@@ -69,7 +69,7 @@ def _weights(title: str, *files: RemoteFile) -> Collection:
         files[0].collection,
         title,
         files[:1],
-        licence="MIT (OpenAI's repository), Apache-2.0 (timm's copy)",
+        licence="MIT (OpenAI), Apache-2.0 (timm's copy)" if files[0].hub else "MIT (OpenAI)",
         access="free",
         citation="Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021",
         instead=files[1:],
@@ -101,7 +101,7 @@ _SHAPENET = Collection(
             sha256="dd18af90b8de5246b91c6bc457370434a19e7322d1627ea0916605ec511ba918",
         ),
     ),
-    licence="ShapeNet's terms: non-commercial research and education; lists: MIT",
+    licence="non-commercial research and education (ShapeNet's terms); lists: MIT",
     access=f"ask for access at {_SHAPENET_PAGE} (name, advisor, affiliation; answered by hand), then set HF_TOKEN",
     citation="Chang et al., ShapeNet: An Information-Rich 3D Model Repository, arXiv 1512.03012, 2015",
     gated=True,
@@ -166,7 +166,7 @@ _SCANOBJECTNN = Collection(
         for folder, variant in (("main_split_nobg", ""), ("main_split", ""), ("main_split", "_augmentedrot_scale75"))
         for split in ("training", "test")
     ),
-    licence="terms of use of the form",
+    licence="terms of use, in the form",
     access="fill in the form at https://hkust-vgd.github.io/scanobjectnn; it leads to h5_files.zip",
     citation="Uy et al., Revisiting Point Cloud Classification: A New Benchmark Dataset and Classification Model on "
     "Real-World Data, ICCV 2019",

@@ -5,19 +5,18 @@ Any number of processes may ask for the same file: one fetches it, the others wa
 
 import logging
 import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from c2p.data.catalogue import COLLECTIONS, Collection, RemoteFile
 from c2p.data.files import sha256
 from c2p.data.hub import hub_offer
 from c2p.data.kinds import KindError, check_whole, is_compressed_tar
+from c2p.data.slots import bar, slot
 from c2p.data.transfer import (
     Offer,
     Progress,
@@ -32,8 +31,6 @@ from c2p.data.trust import BY_HAND, FILE, Record, read_records, record
 from c2p.data.verified import is_verified, mark_verified
 
 logger = logging.getLogger(__name__)
-AT_ONCE = 4
-"""Files fetched at the same time, by all processes together."""
 
 
 class DownloadError(ValueError):
@@ -123,9 +120,36 @@ def fetch(file: RemoteFile, downloads: Downloads, *, progress: Progress | None =
             return target
         if not file.offered:
             raise DownloadError(_place(file, downloads))
-        with _slot(downloads) as slot, _bar(file, slot, progress) as show:
+        with slot(downloads.folder) as number, bar(file.key, number, progress) as show:
             _from_offers(file, target, expected, downloads, show)
     return target
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What reading a file through has shown."""
+
+    sound: bool
+    text: str
+
+
+def check(file: RemoteFile, downloads: Downloads) -> Verdict:
+    """Read a file that is there and compare its digest; nothing is recorded or removed.
+
+    Raises LockError: catalogue.lock is damaged.
+    """
+    target, expected = downloads.path(file), known_digest(file, downloads)
+    try:
+        check_whole(file.name, target)
+    except KindError as error:
+        return Verdict(False, f"{error}: replace it, or delete it and fetch it again")
+    got = sha256(target)
+    if expected and got != expected:
+        return Verdict(False, _differs(file, "it", got, expected))
+    if not expected:
+        return Verdict(True, f"sha256 {got[:12]}…, nobody tells the right one: recorded with the next fetch")
+    mark_verified(target, got)
+    return Verdict(True, f"sha256 {got[:12]}… as {'the catalogue' if file.sha256 else FILE} says")
 
 
 def known_digest(file: RemoteFile, downloads: Downloads) -> str:
@@ -235,39 +259,6 @@ def _size(choice: tuple[RemoteFile, ...], downloads: Downloads) -> int:
         if len(choice) == 1 and not file.urls:
             raise DownloadError(f"{file.key}: {error}; or place the file at {downloads.path(file)}") from None
     return file.size or next((size for url in file.urls if (size := head(Offer(url)))), 0)
-
-
-@contextmanager
-def _slot(downloads: Downloads) -> Iterator[int]:
-    """One of AT_ONCE places, shared by all processes; its number."""
-    while True:
-        for number in range(AT_ONCE):
-            try:
-                with FileLock(downloads.folder / f".slot-{number}.lock").acquire(timeout=0):
-                    yield number
-                    return
-            except Timeout:
-                continue
-        time.sleep(0.2)
-
-
-@contextmanager
-def _bar(file: RemoteFile, slot: int, progress: Progress | None) -> Iterator[Progress | None]:
-    """A progress bar on a terminal, one line a slot; elsewhere the caller's own hook alone."""
-    from tqdm import tqdm
-
-    if not sys.stderr.isatty():
-        yield progress
-        return
-    with tqdm(desc=file.key, unit="B", unit_scale=True, position=slot + 1, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total or None
-            bar.update(done - bar.n)
-            if progress:
-                progress(done, total)
-
-        yield show
 
 
 def under_way(downloads: Downloads) -> list[tuple[str, int, int]]:

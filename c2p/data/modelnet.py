@@ -1,4 +1,7 @@
-"""ModelNet10 and ModelNet40: a zip of OFF files, z up, `<root>/<class>/{train,test}/<class>_NNNN.off`."""
+"""ModelNet10 and ModelNet40: an archive of OFF files, z up, `<class>/{train,test}/<class>_NNNN.off` below any folders.
+
+Princeton's zips have one folder above the classes; in the aligned version's tar annotations lie beside the meshes.
+"""
 
 from pathlib import Path
 
@@ -16,6 +19,7 @@ def list_models(path: Path, *, name: str, complete: bool) -> tuple[list[Model], 
     official = {"modelnet10": MODELNET10, "modelnet40": MODELNET40}[name]
     spoken = tuple(c.replace("_", " ") for c in official)
     models, present = meshfolder.list_models(path, up="z", classes=spoken)
+    models = [m for m in models if "annot" not in m.member.rsplit("/", 1)[-1]]
     missing = [c for c in spoken if c not in present]
     if complete and missing:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Readers of collections: layouts, official orders, and the mistakes people make with them."""
 
 import hashlib
+import io
 import tarfile
 import zipfile
 from collections import Counter
@@ -73,6 +74,26 @@ def test_modelnet_keeps_official_order_and_names(tmp_path: Path) -> None:
     assert classes == MODELNET10 and "night_stand" in classes
     assert {m.label for m in models} == {c.replace("_", " ") for c in MODELNET10}
     assert all(m.up == "z" for m in models)
+
+
+@pytest.mark.parametrize("root", ["ModelNet10/", "", "./modelnet40_manually_aligned/"])
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
+def test_modelnet_in_either_layout_and_any_packing(tmp_path: Path, root: str, form: str) -> None:
+    places = [f"{c}/{s}/{c}_0001" for c in MODELNET10 for s in ("train", "test")]
+    members = {f"{root}{place}.off": OFF for place in places}
+    members |= {f"{root}bed/train/bed_0001.off.annot": b"0", f"{root}bed/train/bed_0001_annot.off": b"0"}
+    path = tmp_path / f"ModelNet10.{form}"
+    if form == "zip":
+        write_zip(path, members)
+    else:
+        with tarfile.open(path, "w:gz" if form == "tar.gz" else "w") as file:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    models, classes = modelnet.list_models(path, name="modelnet10", complete=True)
+    assert classes == MODELNET10 and len(models) == 20
+    assert len(read_mesh(models[0], max_faces=10).faces) == 4
 
 
 def test_modelnet_has_to_be_complete_unless_made(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fileserver import FileServer, Resource, serving
 
-from c2p.data import download, transfer
+from c2p.data import slots, transfer
 from c2p.data.catalogue import COLLECTIONS, RemoteFile, weights_of
 from c2p.data.download import DownloadError, Downloads, check_room, fetch, fetch_any, under_way, wanted
 from c2p.data.trust import LockError, Record, read_records, record
@@ -291,10 +292,10 @@ def test_the_catalogue_is_complete() -> None:
     assert weights_of("ViT-B-32", "laion2b_s34b_b79k") is None and weights_of("c2p-demo", "") is None
 
 
-def test_at_most_a_few_files_at_once(server: FileServer, downloads: Downloads) -> None:
-    """A slot that others hold is waited for; the last one gets through when one is free."""
-    downloads.folder.mkdir(parents=True)
-    with download._slot(downloads) as first, download._slot(downloads) as second:
-        assert {first, second} == {0, 1}
-    with download._slot(downloads) as again:
+def test_at_most_a_few_files_at_once(tmp_path: Path) -> None:
+    """Slots are numbered, a free one is taken again, and when all are held one has to wait."""
+    with ExitStack() as stack:
+        assert [stack.enter_context(slots.slot(tmp_path)) for _ in range(slots.AT_ONCE)] == list(range(slots.AT_ONCE))
+        assert slots._take(tmp_path) is None
+    with slots.slot(tmp_path) as again:
         assert again == 0
