@@ -13,21 +13,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.parts import part
+from flows.runners import Runner, RunnerName, open_runners, runner_in_use, use
 from tasks.artifacts import Progress, publish_summary, publish_tables
 from tasks.dvc_stage import Busy, plan, reproduce
 from tasks.events import stage_done
-from tasks.shard_map import PoolStopped, WorkerDied, WorkerPool, job_names
+from tasks.shard_map import WorkerDied, job_names
 from tasks.stage import configure_logging, exit_code, parse_command, report, run_stage
 
 logger = logging.getLogger("flows.pretrain_pipeline")
@@ -35,29 +34,31 @@ logger = logging.getLogger("flows.pretrain_pipeline")
 J = TypeVar("J")
 R = TypeVar("R")
 
-_POOL: ContextVar[WorkerPool] = ContextVar("pool")
-
 
 @flow(name="pretrain-pipeline", persist_result=False)
-def pretrain_pipeline(targets: list[str] | None = None, force: bool = False, pull: bool = False) -> Any:
+def pretrain_pipeline(
+    targets: list[str] | None = None, force: bool = False, pull: bool = False, runner: RunnerName = "processes"
+) -> Any:
     """Bring the pipeline up to date, publish its tables, and return what happened to each stage.
 
     Args:
         targets: stages to bring up to date with all they need; none means all.
         force: run every stage's body though nothing has changed.
         pull: fetch missing data from DVC's remote instead of making it.
+        runner: what computes the parts of the data stages: worker processes of this machine, or the workers of a Dask
+            or Ray cluster (C2P_CLUSTER; without it one on this machine).
     """
     configure_logging()
     root = Path.cwd()
     rows: list[tuple[str, str, float]] = []
     try:
-        with WorkerPool() as pool:
-            _POOL.set(pool)
-            runner: Any = ThreadPoolTaskRunner(max_workers=pool.workers)
-            for name in plan(targets or [], root=root):
+        names = plan(targets or [], root=root)
+        with open_runners(runner, names) as runner_of:
+            for name in names:
                 begin = time.monotonic()
+                use(chosen := runner_of(name))
                 with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # ours suffices; theirs cost 1 s
-                    outcome: Any = stage.with_options(task_runner=runner)(name, force=force, pull=pull)
+                    outcome: Any = stage.with_options(task_runner=chosen.task_runner)(name, force=force, pull=pull)
                 rows.append((name, outcome, time.monotonic() - begin))
                 logger.info("%s: %s (%.1f s)", *rows[-1])
                 stage_done(name, outcome, root=root, seconds=rows[-1][2])
@@ -72,7 +73,7 @@ def pretrain_pipeline(targets: list[str] | None = None, force: bool = False, pul
 def stage(name: str, force: bool = False, pull: bool = False) -> Any:
     """Bring one stage of dvc.yaml up to date; the run ends `Cached` where nothing had to be made."""
     root = Path.cwd()
-    map_ = functools.partial(_map_parts, name, _POOL.get())
+    map_ = functools.partial(_map_parts, name, runner_in_use())
 
     def execute(command: str) -> None:
         call = parse_command(command)
@@ -88,37 +89,18 @@ def stage(name: str, force: bool = False, pull: bool = False) -> Any:
     return outcome if outcome == "ran" else Completed(name="Cached", message=outcome, data=outcome)
 
 
-@task(
-    name="part",
-    task_run_name="{name}",
-    retries=2,
-    retry_delay_seconds=[1, 10],
-    retry_condition_fn=lambda task, run, state: _can_pass(state.data),
-    cache_policy=NO_CACHE,
-    persist_result=False,
-)
-def part(name: str, work: Callable[[], R]) -> Any:
-    """Run one part of a stage in a worker process; `name` is for the user interface."""
-    try:
-        return work()
-    except (PoolStopped, ValueError, OSError) as error:
-        if _can_pass(error):
-            raise
-        return Failed(message=str(error), data=error)
-
-
 def _map_parts(
     stage_name: str,
-    pool: WorkerPool,
+    runner: Runner,
     function: Callable[[J], R],
     jobs: Sequence[J],
     /,
     *,
     names: Sequence[str] | None = None,
 ) -> list[R]:
-    """Run jobs as tasks that hand them to the pool: a `Map`. Few wait at a time, so that a failure ends the stage."""
+    """Run jobs as tasks: a `Map`. Few wait at a time, so that a failure ends the stage."""
     progress = Progress(stage_name, len(jobs))
-    room = threading.Semaphore(2 * pool.workers)
+    room = threading.Semaphore(runner.window)
     states: list[bool] = []
 
     def finish(future: PrefectFuture[R]) -> None:
@@ -127,7 +109,8 @@ def _map_parts(
             states.append(future.state.is_completed())
         except CancelledError:  # an interrupt: it never began
             states.append(False)
-        room.release()
+        finally:
+            room.release()
 
     futures: list[Any] = []
     try:
@@ -135,7 +118,7 @@ def _map_parts(
             room.acquire()
             if not all(states):
                 break
-            futures.append(part.submit(name, functools.partial(pool.run, function, job)))
+            futures.append(part.submit(name, runner.call(function, job)))
             futures[-1].add_done_callback(finish)
             progress.show(len(states))
         results = []
@@ -144,17 +127,11 @@ def _map_parts(
             progress.show(len(states))
     except BaseException as error:
         if not isinstance(error, Exception):  # Ctrl-C or a cancelled run: the tasks' threads must not wait for parts
-            pool.stop()
+            runner.stop()
         raise
     assert len(results) == len(jobs), "a part failed and said nothing"
     progress.show(len(jobs))
     return results
-
-
-def _can_pass(error: Any) -> bool:
-    """Whether trying again may help: a killed worker, a network that fails."""
-    of_requests = isinstance(error, OSError) and type(error).__module__.startswith("requests.")
-    return of_requests or isinstance(error, ConnectionError | TimeoutError | WorkerDied)
 
 
 def _run_command(command: str, root: Path) -> None:
@@ -175,10 +152,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="stages to bring up to date; default: all")
     parser.add_argument("--force", action="store_true", help="run every stage though nothing has changed")
     parser.add_argument("--pull", action="store_true", help="fetch missing data from DVC's remote")
+    parser.add_argument(
+        "--runner", choices=get_args(RunnerName), default="processes", help="what computes parts (processes)"
+    )
     given = parser.parse_args(arguments)
     try:
         configure_logging()
-        state: Any = pretrain_pipeline(given.targets, given.force, given.pull, return_state=True)
+        state: Any = pretrain_pipeline(given.targets, given.force, given.pull, given.runner, return_state=True)
         outcome = state.result(raise_on_failure=False)
     except KeyboardInterrupt:
         return 130

@@ -21,6 +21,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables that say on how many threads libraries compute; 1 in every worker."""
+
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -207,7 +210,7 @@ class _Recorder(logging.handlers.QueueHandler):
 
 
 def _start_worker(level: int) -> None:
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    for name in THREADS:
         os.environ[name] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
