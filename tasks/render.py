@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from c2p.data.archive import is_unread
 from c2p.data.files import write_json
 from c2p.data.models import Model, fingerprint
 from c2p.data.parts import render_part
 from c2p.data.places import name_of
 from c2p.data.scene import describe, versions
 from c2p.data.sources import list_source
-from c2p.data.splits import chunks
+from c2p.data.splits import clusters
 from c2p.params import Params, Render
 from tasks.closure import code_digest
 from tasks.layout import Layout
@@ -54,7 +56,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
     archives = {archive: str(store.share(archive)) for archive in sorted({m.archive for m in models})}
     jobs: list[PartJob] = []
     for archive, group in groupby(models, key=lambda m: m.archive):
-        for part in chunks(list(group), params.render.part_size):
+        for part in clusters(list(group), params.render.part_size, lambda model: model.key):
             piece = key("render", code, settings, made_with, name_of(archive), [fingerprint(m) for m in part])
             shared = tuple(replace(m, archive=archives[m.archive]) for m in part)
             jobs.append(PartJob(f"part-{len(jobs):05d}", piece, store, shared, params.render))
@@ -77,13 +79,20 @@ def render_job(job: PartJob) -> None:
 
 
 def _count_rejects(layout: Layout, jobs: Sequence[PartJob], limit: float) -> None:
-    paths = [layout.clouds / f"{job.name}.parquet" for job in jobs]
-    rows = [row for path in paths for row in pq.read_table(path, columns=["source", "reason"]).to_pylist()]
-    rejected = [row for row in rows if row["reason"]]
-    if len(rejected) > limit * len(rows):
+    count = 0
+    rejected: list[dict[str, Any]] = []
+    for job in jobs:
+        table = pq.read_table(layout.clouds / f"{job.name}.parquet", columns=["source", "reason"])
+        rows = [row for row in table.to_pylist() if row["reason"]]
+        if any(is_unread(row["reason"]) for row in rows):  # a sound copy of the archive has the same key
+            for suffix in (".tar", ".parquet"):
+                job.store.forget(job.key, suffix)
+        count, rejected = count + len(table), rejected + rows
+    rejected.sort(key=lambda row: row["source"])
+    if len(rejected) > limit * count:
         reasons = Counter(row["reason"] for row in rejected).most_common(LISTED)
         raise ValueError(
-            f"render: {len(rejected)} of {len(rows)} meshes can't be used "
+            f"render: {len(rejected)} of {count} meshes can't be used "
             f"({', '.join(f'{count} {reason}' for reason, count in reasons)}; the first is {rejected[0]['source']}); "
             f"allowed share: {limit}; mend the meshes or raise render.max_reject_rate"
         )
@@ -91,5 +100,5 @@ def _count_rejects(layout: Layout, jobs: Sequence[PartJob], limit: float) -> Non
         logger.warning("%s is left out: %s", row["source"], row["reason"])
     if len(rejected) > LISTED:
         logger.warning("and %d more; data/clouds and the manifest name them", len(rejected) - LISTED)
-    rate = round(len(rejected) / max(1, len(rows)), 6)
-    write_json(layout.metrics("render"), {"models": len(rows), "rejected": len(rejected), "reject_rate": rate})
+    rate = round(len(rejected) / max(1, count), 6)
+    write_json(layout.metrics("render"), {"models": count, "rejected": len(rejected), "reject_rate": rate})

@@ -9,12 +9,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from c2p.data.files import sha256, write_json
+from c2p.data.files import write_json
 from c2p.data.manifest import read_manifest, shard_rows, summary, verify, write_manifest
 from c2p.data.parts import read_scene
-from c2p.data.places import Place
 from c2p.data.scene import versions
-from c2p.data.shards import SampleRef, write_shard
+from c2p.data.shards import SampleRef, cloud_digests, views_digest, write_shard
 from c2p.data.sources import list_source
 from c2p.data.splits import chunks, hold_out, scatter
 from c2p.data.tars import index_tar
@@ -52,15 +51,14 @@ def run(params: Params, root: Path, map_: Map) -> None:
     captions = _captions(layout.raw / collection / "captions.csv")
     if not rows:
         raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
-    digests: dict[Place, str] = {}
-    refs = _references(layout, rows, store, digests)
+    refs, digests = _references(layout, rows, store)
     code, made_with = code_digest("tasks.shards"), versions("numpy", "pillow", "torch", "webdataset")
     jobs = []
     for split in ("train", "val"):
         order = scatter(key for key, ref in refs.items() if rows[key]["split"] == split)
         for number, keys in enumerate(chunks(order, params.shards.samples_per_shard)):
             samples = tuple(refs[key] for key in keys)
-            inputs = [[s.key, digests[s.rgb], s.views, digests[s.points], s.meta] for s in samples]
+            inputs = [[s.key, *digests[s.key], s.meta] for s in samples]
             piece = piece_key("shards", code, params.depth, params.render.views, made_with, inputs)
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
@@ -119,25 +117,28 @@ def _rows(layout: Layout, params: Params) -> dict[str, dict[str, Any]]:
 
 
 def _references(
-    layout: Layout, rows: dict[str, dict[str, Any]], store: Store, digests: dict[Place, str]
-) -> dict[str, SampleRef]:
-    """Where the pieces of every sample lie, by key; `digests` gets the SHA-256 of every file that they lie in."""
-    refs = {}
+    layout: Layout, rows: dict[str, dict[str, Any]], store: Store
+) -> tuple[dict[str, SampleRef], dict[str, tuple[str, str]]]:
+    """Where the pieces of every sample lie, and the SHA-256 of its views and of its points, by key.
+
+    A shard depends on these, not on its neighbours in the parts: a changed model changes no other's shard.
+    """
+    refs, digests = {}, {}
     for tar in sorted(layout.rgb.glob("part-*.tar")):
-        files = tar, layout.points / f"{tar.stem}.parquet"
-        found = {store.share(path, digest): digest for path in files if (digest := sha256(path))}
-        rgb, points = found
-        digests |= found
+        points = layout.points / f"{tar.stem}.parquet"
         clouds = layout.clouds / f"{tar.stem}.parquet"
         scene = read_scene(pq.read_schema(clouds).metadata, clouds)
+        sampled = cloud_digests(points)
+        shared = store.share(tar), store.share(points)
         for name, members in index_tar(tar).items():
             row = rows[name]
             fields = ("label", "split", "source", "sha256", "faces")
             meta = {"key": name, "scene": scene} | {field: row[field] for field in fields}
             meta["normalisation"] = {"centre": row["centre"], "scale": row["scale"]}
             views = tuple((offset, size) for _, offset, size in members)
-            refs[name] = SampleRef(name, rgb, views, points, meta)
-    return refs
+            refs[name] = SampleRef(name, shared[0], views, shared[1], meta)
+            digests[name] = (views_digest(tar, views), sampled[name])
+    return refs, digests
 
 
 def _captions(path: Path) -> dict[str, list[str]]:

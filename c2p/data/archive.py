@@ -1,8 +1,7 @@
 """Archives read in place, on a disk or behind a URL: members of a zip or tar by name, nothing ever unpacked."""
 
-import lzma
+import errno
 import stat
-import struct
 import tarfile
 import threading
 import weakref
@@ -10,6 +9,7 @@ import zipfile
 import zlib
 from bisect import bisect_left
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,16 +19,8 @@ MEMBER_LIMIT = 2 << 30
 """Bytes of the largest member that is read (2 GiB; ShapeNetCore.v2's largest OBJ has 0.4 GB)."""
 COUNT_LIMIT = 5_000_000
 """Members an archive may have (ShapeNetCore's largest synset: about 250,000)."""
-_CORRUPT = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    RuntimeError,  # encrypted; as NotImplementedError: a compression that Python lacks
-    ValueError,
-)
+_TAIL = 1 << 20
+"""Bytes read after the end mark of a tar: a compressed one tells only there that it is whole."""
 
 
 class ArchiveError(ValueError):
@@ -48,6 +40,8 @@ class Archive:
     def __init__(self, path: Place) -> None:
         self.path = path
         self._lock = threading.Lock()
+        if not is_url(path) and Path(path).exists() and not Path(path).is_file():  # a pipe would keep us waiting
+            raise ArchiveError(f"{path}: not a file; put a zip or tar there")
         try:
             stream = open_file(path)
             weakref.finalize(self, stream.close)
@@ -57,7 +51,9 @@ class Archive:
             raise
         except FileNotFoundError:
             raise ArchiveError(f"{path}: no such archive; run the download stage (dvc repro download)") from None
-        except (*_CORRUPT, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # a reader meets hostile bytes: whatever it raises, the file is the cause
             reason = next(iter(str(error).splitlines()), "")  # tarfile lists every compression it tried
             raise ArchiveError(f"{path}: not a readable zip or tar ({reason}); fetch or copy it again") from None
         if len(found) > COUNT_LIMIT:
@@ -92,26 +88,38 @@ class Archive:
         if size > MEMBER_LIMIT:
             raise MemberError(f"{self.path}: member {name} has {size} bytes; allowed: up to {MEMBER_LIMIT}")
         try:
-            data = self._read(info)
-        except OSError as error:
-            if error.errno is not None:  # the system's; decompressors raise OSError without a number
+            data = self._read(info, size)
+        except MemoryError:
+            raise
+        except Exception as error:  # hostile bytes again
+            system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+            if system:  # decompressors raise OSError without a number, and a file has no place before its start
                 raise
-            raise MemberError(f"{self.path}: member {name} can't be read ({error})") from None
-        except _CORRUPT as error:
-            raise MemberError(f"{self.path}: member {name} can't be read ({error})") from None
+            said = _printable(str(error))
+            raise MemberError(f"{self.path}: member {name} can't be read ({said})") from None
         if len(data) != size:
             raise MemberError(f"{self.path}: member {name} is cut short")
         return data
 
-    def _read(self, info: zipfile.ZipInfo | tarfile.TarInfo) -> bytes:
+    def _read(self, info: zipfile.ZipInfo | tarfile.TarInfo, size: int) -> bytes:
         with self._lock:
             if isinstance(self._file, zipfile.ZipFile):
                 assert isinstance(info, zipfile.ZipInfo)
-                return self._file.read(info)
+                if info.header_offset in self._overlapping:
+                    raise zipfile.BadZipFile("it overlaps another member")
+                with self._file.open(info) as member:
+                    return member.read(size + 1)  # without a number it would inflate up to 2 GiB at once
             assert isinstance(info, tarfile.TarInfo)
             file = self._file.extractfile(info)
             assert file is not None
             return file.read()
+
+    @cached_property
+    def _overlapping(self) -> set[int]:
+        """Places in a zip where the data of a member reach into the next one, as in bombs."""
+        assert isinstance(self._file, zipfile.ZipFile)
+        ends = sorted((i.header_offset, i.header_offset + i.compress_size) for i in self._file.infolist())
+        return {start for (start, end), (following, _) in pairwise(ends) if end > following}
 
     @cached_property
     def _checksums(self) -> dict[str, str]:
@@ -146,6 +154,11 @@ def _open_once(path: Place, *_state: object) -> Archive:
     return Archive(path)
 
 
+def is_unread(reason: str) -> bool:
+    """Whether a reason is a MemberError's: the archive's bytes are at fault, not the mesh."""
+    return reason.startswith("member ")
+
+
 def _open(stream: BinaryIO) -> zipfile.ZipFile | tarfile.TarFile:
     if zipfile.is_zipfile(stream):
         return zipfile.ZipFile(stream)
@@ -157,19 +170,36 @@ def _regular_members(
     file: zipfile.ZipFile | tarfile.TarFile,
 ) -> list[tuple[str, zipfile.ZipInfo]] | list[tuple[str, tarfile.TarInfo]]:
     if isinstance(file, zipfile.ZipFile):
-        return [(i.filename, i) for i in file.infolist() if not i.is_dir() and _regular(i)]
-    return [(m.name, m) for m in file.getmembers() if m.isreg()]
+        return [(i.filename, i) for i in file.infolist() if i.filename and not i.is_dir() and _regular(i)]
+    members = [(m.name, m) for m in file.getmembers() if m.isreg()]
+    _check_end(file)
+    return members
+
+
+def _check_end(file: tarfile.TarFile) -> None:
+    """Python takes a tar that is cut short, or whose headers are damaged, for one with fewer members."""
+    stream = file.fileobj
+    assert stream is not None
+    stream.seek(file.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"cut short or damaged at byte {file.offset}")
+    stream.read(_TAIL)
 
 
 def _inside(written: str) -> str:
     """A member's name with plain slashes and without `./`; empty: it is hidden or leaves the archive."""
-    plain = written.replace("\\", "/")
+    plain = _printable(written).replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     if not parts or plain.startswith("/") or hidden or ":" in parts[0]:
         return ""
     name = "/".join(parts)
     return written if name == written else name  # one string instead of two
+
+
+def _printable(text: str) -> str:
+    """A text with %XX in place of line ends, other control characters, and bytes that are no UTF-8 (tarfile's way)."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"%{ord(c) & 0xFF:02X}" for c in text)
 
 
 def _regular(info: zipfile.ZipInfo) -> bool:

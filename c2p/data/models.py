@@ -6,12 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from c2p.data.archive import Archive, ArchiveError, open_archive
+from c2p.data.archive import Archive, open_archive
 from c2p.geometry.meshes import Mesh, load_mesh
 
 UpAxis = Literal["y", "z"]
-COMPANIONS = (".mtl", ".jpg", ".jpeg", ".png", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
-"""Endings of the files an OBJ may refer to."""
+COMPANIONS = (".mtl", ".bin", ".jpg", ".jpeg", ".png", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
+"""Endings of the files a mesh may refer to."""
+_ALONE = (".off", ".stl")
+"""Endings of meshes that refer to no other file."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,22 @@ def read_mesh(model: Model, *, max_faces: int, data: bytes | None = None) -> Mes
 
 
 def read_within(archive: Archive, folder: str, root: str, relative: str) -> bytes | None:
-    """Bytes of the member that `relative` names as seen from `folder`, if it lies inside `root`; else None."""
+    """Bytes of the member that `relative` names as seen from `folder`, if it lies inside `root` and is a companion;
+    else None.
+
+    Raises ArchiveError: it is there and can't be read.
+    """
     name = posixpath.normpath(posixpath.join(folder, relative.replace("\\", "/").strip()))
-    if not name.startswith(root + "/") or name not in archive:
+    if not name.startswith(root + "/") or not name.lower().endswith(COMPANIONS) or name not in archive:
         return None
-    try:
-        return archive.read(name)
-    except ArchiveError:
-        return None
+    return archive.read(name)
 
 
 def fingerprint(model: Model) -> list[str]:
     """What the rendering of a model depends on besides parameters: its file, and those it may refer to."""
     archive = open_archive(model.archive)
     files = [f"{model.member} {archive.digest(model.member)}"]
-    if model.member.lower().endswith(".obj") and model.root:
+    if model.root and not model.member.lower().endswith(_ALONE):
         files += _companions(archive, model.root)
     return [model.key, model.label, model.split, model.up, *files]
 

@@ -1,5 +1,6 @@
 """WebDataset shards: samples of RGB views, depth maps, points and provenance, written so that bytes never vary."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,16 +56,31 @@ def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: 
                 "json": _json(sample.meta),
                 "points.npy": encode_npy(points),
             }
-            for index, (view, grey) in enumerate(zip(_views(sample), greys, strict=True)):
+            for index, (view, grey) in enumerate(zip(_views(sample.rgb, sample.views), greys, strict=True)):
                 record |= {f"rgb.{index:02d}.png": view, f"depth.{index:02d}.png": encode_png(grey)}
             writer.write(record)
 
 
-def _views(sample: SampleRef) -> list[bytes]:
+def views_digest(tar: Place, views: Sequence[tuple[int, int]]) -> str:
+    """SHA-256 of a sample's encoded views, their sizes included."""
+    digest = hashlib.sha256()
+    for view in _views(tar, views):
+        digest.update(len(view).to_bytes(8, "big") + view)
+    return digest.hexdigest()
+
+
+def cloud_digests(points: Path) -> dict[str, str]:
+    """SHA-256 of each sample's points in a part, by key."""
+    table = pq.read_table(points, columns=["key", "points"])
+    clouds = table["points"].to_numpy()
+    return {k: hashlib.sha256(c.tobytes()).hexdigest() for k, c in zip(table["key"].to_pylist(), clouds, strict=True)}
+
+
+def _views(tar: Place, views: Sequence[tuple[int, int]]) -> list[bytes]:
     """The encoded views, which lie side by side in their tar: read at once."""
-    start = min(offset for offset, _ in sample.views)
-    data = read_range(sample.rgb, start, max(offset + size for offset, size in sample.views) - start)
-    return [data[offset - start : offset - start + size] for offset, size in sample.views]
+    start = min(offset for offset, _ in views)
+    data = read_range(tar, start, max(offset + size for offset, size in views) - start)
+    return [data[offset - start : offset - start + size] for offset, size in views]
 
 
 def _clouds(samples: Sequence[SampleRef]) -> dict[str, np.ndarray]:

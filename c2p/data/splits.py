@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -31,6 +31,26 @@ def scatter(keys: Iterable[str]) -> list[str]:
 def chunks(items: Sequence[T], size: int) -> list[list[T]]:
     """Consecutive pieces of at most `size` items."""
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def clusters(items: Sequence[T], size: int, key: Callable[[T], str]) -> list[list[T]]:
+    """Pieces of at most `size` items that begin with the same bits of their keys' SHA-256, each in the order given.
+
+    Unlike those of `chunks`, they hardly change with the collection: an item more or less changes one piece, at most
+    splits it in two or joins two. Keys have to differ.
+    """
+    bits = {id(item): int.from_bytes(hashlib.sha256(key(item).encode()).digest(), "big") for item in items}
+
+    def split(members: list[T], bit: int) -> list[list[T]]:
+        if len(members) <= size:
+            return [members] if members else []
+        assert bit >= 0, "two items share a key"
+        halves: tuple[list[T], list[T]] = [], []
+        for member in members:
+            halves[bits[id(member)] >> bit & 1].append(member)
+        return split(halves[0], bit - 1) + split(halves[1], bit - 1)
+
+    return split(list(items), 255)
 
 
 def seed_of(key: str, seed: int) -> int:

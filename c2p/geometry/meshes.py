@@ -58,8 +58,8 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
     relative to the mesh's (MTL, textures; `../images/x.jpg` occurs), or None where there is none or it may not be read.
     Coincident faces (same three positions, any winding: the first stays) and degenerate faces are dropped. A missing
     MTL or texture is logged, not an error.
-    Raises MeshError: unreadable, no faces, index out of range, non-finite or too large vertices, more than max_faces
-    faces, all faces degenerate. Raises ValueError: unknown extension.
+    Raises what `read` raises. MeshError: unreadable, no faces, index out of range, non-finite or too large vertices,
+    more than max_faces faces, all faces degenerate. ValueError: unknown extension.
     """
     kind = extension.lower().lstrip(".")
     if kind not in EXTENSIONS:
@@ -175,14 +175,14 @@ class _Resolver(trimesh.resolvers.Resolver):
 
     def __init__(self, read: Read | None) -> None:
         self._read = read
-        self.failure: OSError | None = None
-        """Why the disk, or the network, did not give a file."""
+        self.failure: Exception | None = None
+        """Why a file that is there was not given: its bytes are damaged, the disk or the network fails."""
 
     def get(self, key: str) -> bytes:
         name = posixpath.normpath(key.strip().replace("\\", "/"))
         try:
             data = self._read(name) if self._read else None
-        except OSError as error:
+        except Exception as error:
             self.failure = error
             raise
         if data is None:
