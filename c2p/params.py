@@ -114,8 +114,8 @@ class Depth:
     radius: float
     """Disc radius in normalised device coordinates (published code: 0.02)."""
     reach: float
-    """Footprint surface: radius of the ball through a triangle's corners at most, in mean distances of its points to
-    their three nearest. Less leaves holes, more fuses parts that lie close together."""
+    """Footprint surface: radius of the ball through a triangle's corners at most, in distances from a corner to the
+    point next to it. Less leaves holes, more fuses parts that lie close together; 1.4 suits farthest points."""
     aggregation: Literal["minimum", "weighted"]
     """Eq. 14's minimum (paper), or PointCLIP's weighted mean (Eq. 12)."""
     fov: float

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from c2p.geometry.canvas import Canvas, Piece
 
-NEIGHBOURS = 10
+NEIGHBOURS = 8
 """Nearest points among which a point finds its triangles; on a surface a point has six neighbours on average."""
-SPACING_OF = 3
-"""Nearest points whose mean distance is called the spacing at a point."""
 INSIDE = 0.02
 """Share of its squared radius that a point must be inside a ball to count: rounding must not, nor four on a circle."""
-SLIVER = 0.01
-"""Squared sine of a triangle's angle below which it is no triangle."""
+NEARLY = 0.99999
+"""Sides that differ by less than rounding are both the longest."""
+SLIVER = 1e-4
+"""Squared sine of a triangle's angle below which it is no triangle: what rounding leaves of points on a line."""
 TRIANGLES_A_POINT = 8
 """Room for triangles; a closed surface has two a point, the two sides of a thin plate together up to five."""
 AT_ONCE = 2**24
@@ -37,8 +37,9 @@ STEPS_MOST = 32
 def surface_triangles(points: Tensor, reach: float) -> Tensor:
     """Connect neighbouring points of clouds.
 
-    points: (B, P, 3) float32; reach: radius of a triangle's ball at most, in spacings of its points. Two points whose
-    ball (the segment is its diameter) is empty are connected too, where no triangle does it: a rod of single points.
+    points: (B, P, 3) float32; reach: radius of a triangle's ball at most, in distances from a corner to the point next
+    to it, the smallest of the three. Farthest points lie that far apart everywhere, and 1.4 suits them. Two points are
+    connected too where no triangle does it, if the ball whose diameter they are is empty: a rod of single points.
     Points that are not finite are not connected.
     Returns (B, T, 3) int64 indices of the corners; a segment repeats its last. Unused rows are zeros. T is 8 P on a
     GPU; elsewhere, where looking at the data costs nothing, as many as the fullest object needs, up to 8 P.
@@ -55,8 +56,7 @@ def surface_triangles(points: Tensor, reach: float) -> Tensor:
 def _connect(points: Tensor, reach: float) -> Tensor:
     axes = [axis.contiguous() for axis in points.unbind(-1)]
     square, near = _nearest(axes, min(NEIGHBOURS, points.shape[1] - 1))
-    spacing = square[:SPACING_OF].sqrt().mean(0)
-    allowed = (reach * torch.maximum(_of(spacing, near), spacing)).square()
+    allowed = reach**2 * torch.minimum(_of(square[0], near), square[0])
     product = _products([_of(axis, near) - axis for axis in axes])
     own = torch.arange(points.shape[1], device=points.device)
     first, second = torch.triu_indices(len(near), len(near), 1, device=points.device)
@@ -64,8 +64,9 @@ def _connect(points: Tensor, reach: float) -> Tensor:
     ranks = torch.arange(len(near), device=points.device)[:, None]
     joined = (fine & ((first == ranks) | (second == ranks))[..., None, None]).any(1)
     lone = _segments(square, product, allowed) & ~joined
-    # all corners of a triangle find it: the one that comes first in the cloud counts
-    counts = torch.cat([fine & (own < near[first]) & (own < near[second]), lone & (own < near)])
+    # up to three corners find a triangle: that between its shorter sides, which is the likeliest to, counts
+    longest = square[first] + square[second] - 2 * product[first, second]
+    counts = torch.cat([fine & (longest >= NEARLY * torch.maximum(square[first], square[second])), lone])
     corners = torch.stack([own.expand_as(counts), torch.cat([near[first], near]), torch.cat([near[second], near])], -1)
     room = TRIANGLES_A_POINT * points.shape[1]
     return _compact(corners.permute(1, 2, 0, 3).flatten(1, 2), counts.permute(1, 2, 0).flatten(1), room)
@@ -106,7 +107,7 @@ def _triangles(square: Tensor, product: Tensor, allowed: Tensor, first: Tensor, 
     s, t = (a - ab) * b * half, (b - ab) * a * half
     radius = s * s * a + t * t * b + 2 * s * t * ab
     room = INSIDE * radius
-    fine = (area > SLIVER * a * b) & (radius <= torch.maximum(allowed[first], allowed[second]))
+    fine = (area > SLIVER * a * b) & (radius <= torch.minimum(allowed[first], allowed[second]))
     for products, distance in zip(product, square, strict=True):
         fine &= 2 * (s * products[first] + t * products[second]) <= distance + room
     return fine
