@@ -12,6 +12,8 @@ from c2p.geometry.meshes import Mesh, load_mesh
 UpAxis = Literal["y", "z"]
 COMPANIONS = (".mtl", ".bin", ".jpg", ".jpeg", ".png", ".bmp", ".tga", ".tif", ".tiff", ".gif", ".webp")
 """Endings of the files a mesh may refer to."""
+NAME_LIMIT = 250
+"""Characters of a file's name."""
 _ALONE = (".off", ".stl")
 """Endings of meshes that refer to no other file."""
 
@@ -91,7 +93,10 @@ def read_mesh_at(path: str, *, max_faces: int) -> Mesh:
         folder = file.resolve().parent
 
         def read(relative: str) -> bytes | None:
-            target = (folder / relative.replace("\\", "/").strip()).resolve()
+            name = relative.replace("\\", "/").strip()
+            if "\0" in name or max(map(len, name.split("/"))) > NAME_LIMIT:  # no file has such a name
+                return None
+            target = (folder / name).resolve()
             return target.read_bytes() if target.is_relative_to(folder) and target.is_file() else None
 
         return load_mesh(file.read_bytes(), file.suffix.lower().lstrip("."), read=read, max_faces=max_faces)

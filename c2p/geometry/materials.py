@@ -14,10 +14,12 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_DIFFUSE = 0.7
 """Grey of faces without a colour."""
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 """Formats of textures that are decoded; others that Pillow knows start programs, or are no pictures."""
+_MANY = "MPO"
+"""What Pillow calls a JPEG that holds several pictures."""
 TEXELS = 1 << 27
-"""Pixels of the largest texture that is decoded (134 million: 11,585 x 11,585)."""
+"""Pixels that the textures of a mesh may have together (134 million: 11,585 x 11,585)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Materials:
 
     def __init__(self) -> None:
         self._known: dict[int, Material] = {}
+        self._texels = 0
         self._sources: list[Any] = []  # keeps the keys' objects alive, so that their ids stay theirs
 
     def of(self, visual: Any, faces: np.ndarray) -> tuple[Material, np.ndarray | None]:
@@ -47,12 +50,24 @@ class Materials:
             )
             source = visual.material
             if id(source) not in self._known:
-                self._known[id(source)] = _pbr(source) if isinstance(source, PBRMaterial) else _simple(source)
+                self._known[id(source)] = self._within_limit(
+                    _pbr(source) if isinstance(source, PBRMaterial) else _simple(source)
+                )
                 self._sources.append(source)
             return self._known[id(source)], corners
         if isinstance(visual, ColorVisuals) and visual.kind in ("vertex", "face"):
             return _palette(_face_colours(visual, faces))
         return plain(), None
+
+    def _within_limit(self, material: Material) -> Material:
+        """The material, without its texture if those of the mesh are too large together."""
+        if material.texture is None:
+            return material
+        self._texels += material.texture.size // 3
+        if self._texels <= TEXELS:
+            return material
+        logger.warning("the textures of a mesh have more than %d pixels; faces of the others stay plain", TEXELS)
+        return Material(material.diffuse, None)
 
 
 def plain(diffuse: Any = (DEFAULT_DIFFUSE,) * 3) -> Material:
@@ -72,6 +87,7 @@ def _pbr(source: PBRMaterial) -> Material:
     factor = source.baseColorFactor
     scale = np.float32(255) if np.asarray(factor).dtype.kind in "iu" else np.float32(1)
     diffuse = plain((1, 1, 1) if factor is None else np.ravel(factor)[:3].astype(np.float32) / scale).diffuse
+    diffuse = diffuse if len(diffuse) == 3 and np.isfinite(diffuse).all() else plain().diffuse
     texture = _pixels(source.baseColorTexture)
     if texture is not None and not (diffuse == 1).all():
         texture = np.rint(texture * diffuse).astype(np.uint8)
@@ -83,7 +99,7 @@ def _pixels(image: Image.Image | None) -> np.ndarray | None:
     if image is None:
         return None
     try:
-        if image.format not in FORMATS:
+        if image.format not in (*FORMATS, _MANY):
             raise ValueError(f"{image.format}; allowed: {', '.join(FORMATS)}")
         if image.width * image.height > TEXELS:
             raise ValueError(f"{image.width} x {image.height} pixels; allowed: {TEXELS} in all")

@@ -17,7 +17,7 @@ import trimesh
 from PIL import Image
 
 from c2p.geometry.counts import VERTICES_A_FACE, TooLarge, count_elements
-from c2p.geometry.materials import Material, Materials
+from c2p.geometry.materials import FORMATS, Material, Materials
 from c2p.kernel import kernel
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,6 @@ def normalise(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 _OPTIONS: dict[str, dict[str, Any]] = {"obj": {"group_material": False}}
-_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tga", ".tif", ".tiff", ".webp")
 
 
 def _check_size(data: bytes, kind: str, max_faces: int) -> None:
@@ -178,7 +177,8 @@ class _Resolver(trimesh.resolvers.Resolver):
         self.failure: Exception | None = None
         """Why a file that is there was not given: its bytes are damaged, the disk or the network fails."""
 
-    def get(self, key: str) -> bytes:
+    def __getitem__(self, key: str) -> bytes:
+        """An MTL file, or a buffer of a GLB."""
         name = posixpath.normpath(key.strip().replace("\\", "/"))
         try:
             data = self._read(name) if self._read else None
@@ -186,14 +186,19 @@ class _Resolver(trimesh.resolvers.Resolver):
             self.failure = error
             raise
         if data is None:
-            logger.warning("%s: not there, or outside the model's folder; its faces take the diffuse colour", name)
+            shown = name if len(name) < 200 else f"{name[:200]}..."
+            logger.warning("%r: not there, or outside the model's folder; its faces take the diffuse colour", shown)
             raise FileNotFoundError(name)
-        if name.lower().endswith(_IMAGES):
-            try:
-                Image.open(io.BytesIO(data)).close()  # trimesh drops what is no image without a word
-            except (OSError, ValueError, Image.DecompressionBombError):
-                logger.warning("%s: not an image, or too large a one; its faces take the diffuse colour", name)
-                raise FileNotFoundError(name) from None
+        return data
+
+    def get(self, key: str) -> bytes:
+        """A picture: trimesh drops what is none without a word, and would open any format, with programs for some."""
+        data = self[key]
+        try:
+            Image.open(io.BytesIO(data), formats=FORMATS).close()
+        except Exception:  # hostile bytes meet Pillow
+            logger.warning("%r: not a picture, or too large a one; its faces take the diffuse colour", key.strip())
+            raise FileNotFoundError(key) from None
         return data
 
     def keys(self) -> list[str]:
