@@ -14,7 +14,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("c2p", "tasks", "flows")
 MACHINERY = frozenset(
     Path(name)
-    for name in ("c2p/data/places.py", "c2p/params.py", "tasks/closure.py", "tasks/shard_map.py", "tasks/store.py")
+    for name in (
+        "c2p/data/places.py",
+        "c2p/params.py",
+        "tasks/closure.py",
+        "tasks/events.py",
+        "tasks/machine.py",
+        "tasks/progress.py",
+        "tasks/ranks.py",
+        "tasks/shard_map.py",
+        "tasks/stage.py",
+        "tasks/store.py",
+    )
 )
 """Files that carry work or check parameters and make no bytes: a change there is no reason to make anything again."""
 

@@ -1,11 +1,11 @@
 """Events that say what happened to the project's artifacts, for automations to react to. Prefect is imported late."""
 
+import os
+import sys
 from pathlib import Path
 
-from tasks.dvc_stage import Outcome
 
-
-def stage_done(name: str, outcome: Outcome, *, root: Path, seconds: float) -> None:
+def stage_done(name: str, outcome: str, *, root: Path, seconds: float) -> None:
     """Emit `c2p.stage.ran`, `.restored` or `.current` for a stage of the project at `root`."""
     from prefect.events import emit_event
 
@@ -13,4 +13,35 @@ def stage_done(name: str, outcome: Outcome, *, root: Path, seconds: float) -> No
         f"c2p.stage.{outcome}",
         resource={"prefect.resource.id": f"c2p.stage.{name}", "prefect.resource.name": name, "c2p.root": str(root)},
         payload={"seconds": round(seconds, 3)},
+    )
+
+
+def checkpoint_created(
+    path: Path, *, root: Path, digest: str, seed: int, epoch: int, accuracy: float, selected: bool
+) -> None:
+    """Emit `c2p.checkpoint.created` for the selected encoder of a seed; nothing happens where no server listens.
+
+    path: its weights; digest: their SHA-256; accuracy: on the validation split, percent; selected: whether the seed is
+    the best one. A server listens where this is a flow's process or PREFECT_API_URL names it: `dvc repro` alone needs
+    no Prefect.
+    """
+    if "prefect" not in sys.modules and not os.environ.get("PREFECT_API_URL"):
+        return
+    from prefect.events import emit_event
+
+    emit_event(
+        "c2p.checkpoint.created",
+        resource={
+            "prefect.resource.id": f"c2p.checkpoint.seed-{seed}",
+            "prefect.resource.name": path.relative_to(root).as_posix(),
+            "c2p.root": str(root),
+        },
+        payload={
+            "path": path.relative_to(root).as_posix(),
+            "sha256": digest,
+            "seed": seed,
+            "epoch": epoch,
+            "validation_accuracy": round(accuracy, 4),
+            "selected": selected,
+        },
     )

@@ -1,6 +1,7 @@
 """Stage pretrain: one depth encoder a seed, with validated checkpoints."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,31 +10,53 @@ import torch
 from c2p.data.features import read_features
 from c2p.data.files import sha256
 from c2p.data.manifest import read_manifest, read_points
+from c2p.evaluation.revision import code_revision
 from c2p.geometry.views import view_set
 from c2p.models.clip import WEIGHTS_FILE, encode_text, load_clip
 from c2p.models.depth_encoder import DepthEncoder
+from c2p.models.device import compute_device
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints
+from c2p.training.curves import Curves, open_curves
+from c2p.training.distributed import Ranks, joined, local_rank, open_ranks
 from c2p.training.pretrain import pretrain
 from c2p.training.select import validate
 from tasks.closure import code_digest
 from tasks.layout import Layout
+from tasks.machine import curves_folder, process_count, training_machine
+from tasks.progress import tell
+from tasks.ranks import launch, must_launch
 from tasks.shard_map import Map
+from tasks.stage import Call
 from tasks.store import Store, key, link_into
 
 logger = logging.getLogger(__name__)
+CODE = Path(__file__).resolve().parent.parent / "c2p"
 
 
 def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
-    """Pre-train seed `seed` into models/pretrain/seed-<seed>; a killed run goes on from its last checkpoint."""
-    layout = Layout(root)
+    """Pre-train seed `seed` into models/pretrain/seed-<seed>; a killed run goes on from its last checkpoint.
+
+    With C2P_PROCESSES above 1, torchrun starts that many processes, which share every batch.
+    """
+    processes = process_count()
+    if must_launch(processes):
+        launch(Call("pretrain", {"seed": seed}), processes, root=root)
+        return
+    device = torch.device("cuda", local_rank()) if joined() and compute_device().type == "cuda" else compute_device()
+    with open_ranks(device) as ranks:
+        _train(params, root, seed, device, ranks)
+
+
+def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: Ranks) -> None:
+    layout, machine = Layout(root), training_machine()
     manifest = read_manifest(layout.shards)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
     targets = read_features(layout.features, manifest, "train")
     clip = load_clip(layout.clip)
     rotations = torch.as_tensor(view_set(params.render.views).rotations, dtype=torch.float32)
     text = encode_text(clip, [params.zeroshot.template.format(name) for name in manifest.classes])
-    encoder = DepthEncoder.from_clip(clip).to(_device())
+    encoder = DepthEncoder.from_clip(clip).to(device)
     inputs = [sha256(layout.shards / "manifest.parquet"), sha256(layout.clip / WEIGHTS_FILE), targets.digest]
     recipe = [
         replace(params.pretrain, seeds=(int(seed),)),
@@ -41,29 +64,76 @@ def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
         params.render.views,
         params.zeroshot.template,
         seed,
-        torch.get_num_threads(),
     ]
-    work = Store(root).folder(key("pretrain", code_digest("tasks.pretrain"), inputs, recipe))
+    piece = key("pretrain", code_digest("tasks.pretrain"), inputs, recipe)
+    work = Store(root).folder(piece)
+    points, labels = torch.from_numpy(val.points), torch.from_numpy(val.labels)
+    curves_of = curves_folder(root, f"seed-{seed}-{piece[:8]}") if ranks.first else None
+    with open_curves(curves_of) as curves:
+        on_step, on_checkpoint = _observers(seed, curves, ranks)
 
-    def evaluate(current: DepthEncoder) -> dict[str, float]:
-        points, labels = torch.from_numpy(val.points), torch.from_numpy(val.labels)
-        return validate(current, points=points, labels=labels, text=text, rotations=rotations, depth=params.depth)
+        def evaluate(current: DepthEncoder) -> dict[str, float]:
+            accuracies = validate(
+                current,
+                points=points,
+                labels=labels,
+                text=text,
+                rotations=rotations,
+                depth=params.depth,
+                precision=params.pretrain.precision,
+                ranks=ranks,
+            )
+            on_checkpoint(accuracies)
+            return accuracies
 
-    pretrain(
-        encoder,
-        torch.from_numpy(train.points),
-        torch.from_numpy(targets.values),
-        params.pretrain,
-        params.depth,
-        rotations,
-        seed=int(seed),
-        folder=work,
-        evaluate=evaluate,
-    )
-    out = layout.pretrain / f"seed-{seed}"
-    for path in [*(c.path for c in list_checkpoints(work)), work / HISTORY_FILE]:
-        link_into(path, out / path.name)
+        pretrain(
+            encoder,
+            torch.from_numpy(train.points),
+            torch.from_numpy(targets.values),
+            params.pretrain,
+            params.depth,
+            rotations,
+            seed=int(seed),
+            folder=work,
+            evaluate=evaluate,
+            on_step=on_step,
+            ranks=ranks,
+            machine=machine,
+            origin={
+                "git": code_revision(CODE),
+                "data": inputs[0],
+                "teacher": inputs[1],
+                "features": inputs[2],
+                "model": params.teacher.model,
+            },
+        )
+    if ranks.first:
+        out = layout.pretrain / f"seed-{seed}"
+        for path in [*(c.path for c in list_checkpoints(work)), work / HISTORY_FILE]:
+            link_into(path, out / path.name)
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _observers(
+    seed: str, curves: Curves, ranks: Ranks
+) -> tuple[Callable[[int, int, dict[str, float]], None], Callable[[dict[str, float]], None]]:
+    """What becomes of the values of a step and of a checkpoint, on the first rank."""
+    reached = 0
+
+    def on_step(step: int, steps: int, values: dict[str, float]) -> None:
+        nonlocal reached
+        reached = step
+        if ranks.first:
+            curves(step, values)
+            tell(f"pretrain seed {seed}", step, steps)
+
+    def on_checkpoint(accuracies: dict[str, float]) -> None:
+        if ranks.first:
+            curves(reached, accuracies)
+            logger.info(
+                "pre-training seed %s step %d: %s",
+                seed,
+                reached,
+                ", ".join(f"{name} {value:.2f} %" for name, value in accuracies.items()),
+            )
+
+    return on_step, on_checkpoint

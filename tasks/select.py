@@ -5,14 +5,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from c2p.data.files import write_json
+from c2p.data.files import sha256, write_json
 from c2p.models.card import model_card
-from c2p.models.clip import Clip, load_clip
+from c2p.models.clip import WEIGHTS_FILE, Clip, load_clip
 from c2p.models.depth_encoder import DepthEncoder, load_visual, save_depth_encoder
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints, load_weights
-from c2p.training.history import write_history
-from c2p.training.select import select_checkpoint
+from c2p.training.history import ACCURACY, History, write_history
+from c2p.training.select import CLASS_MEAN, select_checkpoint
+from tasks.events import checkpoint_created
 from tasks.layout import Layout
 from tasks.shard_map import Map
 
@@ -20,7 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def run(params: Params, root: Path, map_: Map) -> None:
-    """Write models/depth_encoder (the best seed) and models/depth_encoder/seed-<s> for every seed."""
+    """Write models/depth_encoder (the best seed) and models/depth_encoder/seed-<s> for every seed.
+
+    The metrics tell what was chosen, and where each seed's training ended; the plots, every epoch.
+    """
     layout = Layout(root)
     seeds = params.pretrain.seeds
     histories = {seed: _history(layout.pretrain / f"seed-{seed}") for seed in seeds}
@@ -34,11 +38,34 @@ def run(params: Params, root: Path, map_: Map) -> None:
             save_depth_encoder(encoder, clip, layout.encoder, card)
     rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
     write_history(layout.plots("pretrain"), rows)
-    per_seed = {
-        f"seed_{seed}": {"epoch": selection.epochs[seed], "validation_accuracy": round(selection.accuracies[seed], 4)}
-        for seed in seeds
-    }
-    write_json(layout.metrics("select"), {"best_seed": selection.seed} | per_seed)
+    chosen = {seed: _row(histories[seed], selection.epochs[seed]) for seed in seeds}
+    accuracies = {seed: {name: chosen[seed][name] for name in (ACCURACY, CLASS_MEAN)} for seed in seeds}
+    write_json(
+        layout.metrics("select"),
+        {"best_seed": selection.seed}
+        | {f"seed_{seed}": {"epoch": selection.epochs[seed], **_rounded(accuracies[seed])} for seed in seeds},
+    )
+    write_json(layout.metrics("pretrain"), {f"seed_{seed}": _rounded(histories[seed][-1]) for seed in seeds})
+    for seed in seeds:
+        weights = layout.encoder / f"seed-{seed}" / WEIGHTS_FILE
+        checkpoint_created(
+            weights,
+            root=root,
+            digest=sha256(weights),
+            seed=seed,
+            epoch=selection.epochs[seed],
+            accuracy=selection.accuracies[seed],
+            selected=seed == selection.seed,
+        )
+
+
+def _row(history: History, epoch: int) -> dict[str, float]:
+    return next(row for row in history if row["epoch"] == epoch)
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    """Six significant digits: what metrics show."""
+    return {name: float(f"{value:.6g}") for name, value in values.items()}
 
 
 def _history(folder: Path) -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 import torch
 
-from c2p.rendering.device import choose_device
+from c2p.device import choose_device
 
 
 def compute_device() -> torch.device:
     """The device for towers and training: C2P_DEVICE, else the first CUDA device, else the CPU.
 
-    Raises RendererUnavailable (a ValueError): C2P_DEVICE is no device, or one that PyTorch does not find.
+    Raises DeviceUnavailable (a ValueError): C2P_DEVICE is no device, or one that PyTorch does not find.
     """
     return torch.device(choose_device(torch.cuda.device_count(), finder="PyTorch"))

@@ -1,22 +1,27 @@
 """Checkpoints of a run: weights to evaluate, and the state that resumes training bit for bit.
 
-A run's folder holds `epoch-NNNN.safetensors` (visual tower after N finished epochs), one `state.pt` (everything needed
-to go on after the newest of them) and, at the end, `history.json`. Every file is written atomically and weights come
-before the state, so a kill at any moment leaves a folder that resumes.
+A run's folder holds `epoch-NNNN.safetensors` (visual tower after N finished epochs) for the epochs that are kept, one
+`state.pt` (everything needed to go on from some step) and, at the end, `history.json`. Every file is written
+atomically, weights before the state that tells of them, and old weights go after it; so a kill at any moment, or a full
+disk, leaves a folder that resumes.
 """
 
-import io
 import json
 import pickle
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from c2p.data.files import write_bytes
+from c2p import params
+from c2p.data.files import write_atomic, write_bytes
+from c2p.training.history import ACCURACY, History
 
 STATE_FILE = "state.pt"
 HISTORY_FILE = "history.json"
@@ -24,7 +29,7 @@ PATTERN = "epoch-*.safetensors"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be read or belongs to another run; the message is one line."""
+    """A checkpoint that can't be read or written or belongs to another run; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def save_state(folder: Path, state: dict[str, Any], *, run: dict[str, Any]) -> None:
     """Replace the training state; `run` describes what it belongs to in plain data."""
-    buffer = io.BytesIO()  # torch.save to a path would put the temporary file's name into the bytes
-    torch.save({"run": json.dumps(run, sort_keys=True), "state": state}, buffer)
-    write_bytes(folder / STATE_FILE, buffer.getvalue())
+    whole = {"run": json.dumps(run, sort_keys=True), "state": state}
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # given a path, torch.save writes its name into the bytes
+            torch.save(whole, file)
+
+    write_atomic(folder / STATE_FILE, write)
 
 
 def load_state(folder: Path, *, run: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
@@ -84,3 +93,87 @@ def load_state(folder: Path, *, run: dict[str, Any], device: torch.device) -> di
         differing = sorted(key for key in known.keys() | run.keys() if known.get(key) != run.get(key))
         raise CheckpointError(f"{path}: belongs to another run ({', '.join(differing)} differ); use an empty folder")
     return state
+
+
+def kept_epochs(history: History, settings: params.Pretrain) -> set[int]:
+    """Epochs (finished) whose weights are kept at a checkpoint: the newest and the most accurate checkpoints.
+
+    Of equal accuracies, the one trained longest.
+    """
+    newest = int(history[-1]["epoch"])
+    epochs = [epoch for epoch in range(1, newest) if epoch % settings.checkpoint_every == 0] + [newest]
+    validated = sorted((row[ACCURACY], int(row["epoch"])) for row in history if ACCURACY in row)
+    return {*epochs[-settings.keep_last :], *(epoch for _, epoch in validated[-settings.keep_best :])}
+
+
+class Keeper:
+    """Writes the checkpoints of a run behind the training's back, one file after the other, in the order given.
+
+    Tensors are copied to the CPU at once, so training may go on. What a write raises comes with the next call, or with
+    the end of the `with` block: CheckpointError where the file system refuses.
+    """
+
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        self._folder = folder
+        self._run = run
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[None] | None = None
+        self._saved = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._finish()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the state was saved, or since the start."""
+        return time.monotonic() - self._saved
+
+    def save_weights(self, epoch: int, weights: dict[str, Tensor]) -> None:
+        """Write the weights after `epoch` finished epochs."""
+        copied = _on_cpu(weights)
+        self._submit(lambda: save_weights(self._folder, epoch, copied))
+
+    def save_state(self, state: dict[str, Any], keep: set[int] | None = None) -> None:
+        """Replace the training state; then remove the weights of all epochs but those to `keep` (None: all)."""
+        copied = _on_cpu(state)
+        self._saved = time.monotonic()
+
+        def write() -> None:
+            save_state(self._folder, copied, run=self._run)
+            for checkpoint in list_checkpoints(self._folder) if keep is not None else []:
+                if checkpoint.epoch not in (keep or ()):
+                    checkpoint.path.unlink(missing_ok=True)
+
+        self._submit(write)
+
+    def _submit(self, write: Callable[[], object]) -> None:
+        self._finish()
+        self._writing = self._pool.submit(self._guarded, write)
+
+    def _guarded(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise CheckpointError(
+                f"{self._folder}: a checkpoint can't be written ({error.strerror or error}); the last good one is "
+                "kept: make room and run again, it goes on from there"
+            ) from error
+
+    def _finish(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same nested plain data with copies of its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return [_on_cpu(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""Histories of training as tables that `dvc plots` draws."""
+"""Histories of training, and their form as tables that `dvc plots` draws."""
 
 import csv
 import io
@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from c2p.data.files import write_text
+
+History = list[dict[str, float]]
+"""One row an epoch: epoch (finished), loss and its terms, and at checkpoints what the validation gave."""
+ACCURACY = "validation_accuracy"
+"""Name of the deciding value in a history: percent of the validation split's objects."""
 
 
 def write_history(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

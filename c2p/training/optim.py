@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from c2p import params
+
 
 class Lamb(torch.optim.Optimizer):
     """Adam whose step on each tensor is scaled to the tensor's own norm.
@@ -33,24 +35,30 @@ class Lamb(torch.optim.Optimizer):
         """Take one step; tensors without a gradient stay as they are. A closure is not supported."""
         assert closure is None
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._step_tensor(weight, weight.grad, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if weights:
+                self._step_group(weights, [weight.grad for weight in weights], group)
 
-    def _step_tensor(self, weight: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[weight]
-        if not state:
-            state["mean"] = torch.zeros_like(weight)
-            state["square"] = torch.zeros_like(weight)
+    def _step_group(self, weights: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
+        """One step of many tensors, each operation for all of them in a few kernels."""
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight] = {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight)}
+        means, squares = ([self.state[weight][name] for weight in weights] for name in ("mean", "square"))
         first, second = group["betas"]
-        state["mean"].mul_(first).add_(grad, alpha=1 - first)
-        state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
-        update = state["mean"] / (state["square"].sqrt() + group["eps"])
-        update.add_(weight, alpha=group["weight_decay"])
-        weight_norm, update_norm = weight.norm(), update.norm()
-        trust = weight_norm.clamp(max=group["max_norm"]) / update_norm
-        trust = torch.where((weight_norm > 0) & (update_norm > 0), trust, torch.ones_like(trust))
-        weight.sub_(group["lr"] * trust * update)
+        torch._foreach_mul_(means, first)
+        torch._foreach_add_(means, grads, alpha=1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, grads, grads, value=1 - second)
+        updates = torch._foreach_sqrt(squares)
+        torch._foreach_add_(updates, group["eps"])
+        updates = torch._foreach_div(means, updates)
+        torch._foreach_add_(updates, weights, alpha=group["weight_decay"])
+        weight_norms, update_norms = (torch.stack(torch._foreach_norm(list(part))) for part in (weights, updates))
+        trusts = weight_norms.clamp(max=group["max_norm"]) / update_norms
+        trusts = torch.where((weight_norms > 0) & (update_norms > 0), trusts, torch.ones_like(trusts))
+        torch._foreach_mul_(updates, list((group["lr"] * trusts).unbind()))
+        torch._foreach_sub_(weights, updates)
 
 
 def learning_rate(step: int, *, peak: float, minimum: float = 0.0, cycle: int, warmup: int = 0) -> float:
@@ -69,3 +77,21 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group of the optimiser the rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def create_optimizer(weights: list[torch.nn.Parameter], settings: params.Pretrain) -> torch.optim.Optimizer:
+    """The optimiser that the parameters name; decay on every weight."""
+    if settings.optimizer == "lamb":
+        return Lamb(weights, settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay)
+
+
+def rate_of_step(step: int, per_epoch: int, settings: params.Pretrain) -> float:
+    """Learning rate of pre-training's schedule; step: counted from 0; per_epoch: steps an epoch."""
+    epochs = settings.restart_epochs if settings.schedule == "restarts" else settings.epochs
+    return learning_rate(step, peak=settings.lr, minimum=settings.lr_min, cycle=per_epoch * epochs)
+
+
+def gradient_norm(weights: Iterable[Tensor]) -> Tensor:
+    """Euclidean norm over all gradients, a scalar."""
+    return torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])

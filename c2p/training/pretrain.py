@@ -1,17 +1,15 @@
 """Image-depth pre-training: CLIP2Point section 3.2.1.
 
-Letters: N samples, B batch, V view, P points a cloud, C feature width.
+Letters: N samples, B batch, m rows of a piece, K distances, V view, P points a cloud, C feature width.
 """
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,36 +17,54 @@ from c2p import params
 from c2p.data.files import write_json
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.models.depth_encoder import DepthEncoder
-from c2p.models.losses import Balance, cross_loss, intra_loss
-from c2p.training.checkpoint import HISTORY_FILE, load_state, save_state, save_weights
-from c2p.training.optim import Lamb, learning_rate, set_learning_rate
-from c2p.training.steps import LOG_EVERY, TrainingError
+from c2p.models.losses import Balance
+from c2p.training.batchnorm import BatchNormError, has_batchnorm, share_batchnorm
+from c2p.training.checkpoint import HISTORY_FILE, Keeper, kept_epochs, load_state
+from c2p.training.distributed import ALONE, Ranks
+from c2p.training.draws import Batch, batches, draw_epoch
+from c2p.training.gradients import Tower, backpropagate
+from c2p.training.history import History
+from c2p.training.ledger import Ledger, OnStep
+from c2p.training.machine import Machine
+from c2p.training.optim import create_optimizer, gradient_norm, rate_of_step, set_learning_rate
+from c2p.training.outlook import look_ahead, memory_errors_named
 
 log = logging.getLogger(__name__)
 
-History = list[dict[str, float]]
-"""One row an epoch: epoch (finished), loss, intra, cross, sigma, lr, and at checkpoints what `evaluate` returned."""
 
+@dataclass
+class Training:
+    """What changes while it is trained, and how it is saved."""
 
-@dataclass(frozen=True)
-class Draw:
-    """What is random in one epoch; entry i belongs to sample i whatever its place in the order."""
+    encoder: DepthEncoder
+    balance: Balance
+    optimizer: torch.optim.Optimizer
+    ledger: Ledger
+    origin: dict[str, str]
+    """Revisions of code and data, and the model's name: for who looks into a state."""
 
-    order: np.ndarray
-    """(N,) int64 permutation."""
-    views: np.ndarray
-    """(N,) int64 view of each sample."""
-    distances: np.ndarray
-    """(N, 2) float32 factors of the camera distance, uniform in [1 - jitter, 1 + jitter)."""
+    def state(self, step: int) -> dict[str, Any]:
+        """Everything needed to go on. Schedule, order and random numbers follow from the step and the run's seed."""
+        return {
+            "step": step,
+            "sums": self.ledger.sums,
+            "history": self.ledger.history,
+            "encoder": self.encoder.visual.state_dict(),
+            "balance": self.balance.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "origin": self.origin,
+        }
 
-
-def draw_epoch(seed: int, epoch: int, *, samples: int, views: int, jitter: float) -> Draw:
-    """Order, views and distances of an epoch (counted from 0), from nothing but the arguments."""
-    generator = np.random.default_rng([seed, epoch])
-    order = generator.permutation(samples)
-    chosen = generator.integers(views, size=samples)
-    distances = generator.uniform(1 - jitter, 1 + jitter, size=(samples, 2)).astype(np.float32)
-    return Draw(order, chosen, distances)
+    def resume(self, state: dict[str, Any] | None) -> int:
+        """Put a saved state in place; returns the number of finished steps."""
+        if state is None:
+            return 0
+        self.encoder.visual.load_state_dict(state["encoder"])
+        self.balance.load_state_dict(state["balance"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ledger.step, self.ledger.sums, self.ledger.history = state["step"], state["sums"], state["history"]
+        log.info("pre-training goes on after step %d", state["step"])
+        return self.ledger.step
 
 
 def pretrain(
@@ -62,99 +78,101 @@ def pretrain(
     seed: int,
     folder: Path,
     evaluate: Callable[[DepthEncoder], dict[str, float]] | None = None,
-    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    on_step: OnStep | None = None,
+    ranks: Ranks = ALONE,
+    machine: Machine = Machine(),  # noqa: B008 - frozen
+    origin: dict[str, str] | None = None,
 ) -> History:
     """Align a depth encoder with frozen image features; the encoder is trained in place, on its own device.
 
     points: (N, P, 3) float32, unit sphere, y up. image_features: (N, V, C) float, the teacher's features of the RGB
-    views, normalised or not. rotations: (V, 3, 3), world to view for row vectors. folder: receives checkpoints; where
-    it holds the state of the same run, training goes on from there. evaluate: called at every checkpoint; its values
-    join the history. on_step: called with (step from 1, steps, values).
+    views, normalised or not. rotations: (V, 3, 3), world to view for row vectors. All of them are moved to the device.
+    folder: receives checkpoints; where it holds the state of the same run, training goes on from there. evaluate:
+    called on every rank at every checkpoint; its values join the history. on_step: called with (step from 1, steps,
+    values). ranks: the processes that share the batches; each gives the same arguments. origin: revisions of code and
+    data, kept with the state.
 
     Per sample and epoch one random view; its depth map at two distances for the intra-modality loss, and the mean of
     their features against the view's image feature for the cross-modality loss (Eq. 5-11). With settings.intra off:
     one map at the plain distance and Eq. 10 alone. The last, incomplete batch of an epoch is dropped.
 
-    Raises ValueError: shapes that don't fit, fewer samples than a batch. CheckpointError: `folder` holds another run.
-    TrainingError: the loss is no longer finite; the last checkpoint stays.
+    Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks or pieces can't share.
+    CheckpointError: `folder` holds another run, or can't be written. TrainingError: the loss is no longer finite, or
+    memory does not suffice; the last checkpoint stays.
     """
-    _check(points, image_features, rotations, settings, encoder)
+    _check(points, image_features, rotations, settings, encoder, ranks, machine)
     run = _describe(points, image_features, settings, depth, seed)
-    samples, views = image_features.shape[:2]
-    per_epoch = samples // settings.batch
-    cycle = per_epoch * (settings.restart_epochs if settings.schedule == "restarts" else settings.epochs)
-    rotations = rotations.to(encoder.device, torch.float32)
-    balance = Balance().to(encoder.device)
-    optimizer = _optimizer([*encoder.parameters(), *balance.parameters()], settings)
-    history, done = _resume(folder, run, encoder, balance, optimizer)
-    for epoch in range(done, settings.epochs):
-        draw = draw_epoch(seed, epoch, samples=samples, views=views, jitter=depth.jitter)
-        encoder.train()
-        means: dict[str, float] = {}
-        for index, rows in enumerate(_batches(draw.order, settings.batch)):
-            step = epoch * per_epoch + index
-            rate = learning_rate(step, peak=settings.lr, minimum=settings.lr_min, cycle=cycle)
-            set_learning_rate(optimizer, rate)
-            depth_views = _render(points[rows], rotations, draw, rows, depth, intra=settings.intra)
-            targets = image_features[rows, draw.views[rows]].to(encoder.device, torch.float32)
-            loss, values = _loss(encoder(depth_views), targets, balance, settings)
-            if not math.isfinite(values["loss"]):
-                raise TrainingError(
-                    f"pre-training seed {seed}: loss is {values['loss']} at step {step + 1} (epoch {epoch + 1}); "
-                    f"the last good checkpoint is kept in {folder}; lower pretrain.lr or raise pretrain.temperature"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            means = {name: means.get(name, 0.0) + value / per_epoch for name, value in values.items()}
-            _report(step + 1, per_epoch * settings.epochs, values | {"lr": rate}, seed, on_step)
-        row = {"epoch": float(epoch + 1), **means, "sigma": balance.sigma.item(), "lr": rate}
-        history.append(row)
-        if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
-            save_weights(folder, epoch + 1, encoder.visual.state_dict())
-            row.update(_evaluated(encoder, evaluate))
-            save_state(folder, _state(history, encoder, balance, optimizer), run=run)
-    write_json(folder / HISTORY_FILE, history)
+    device, per_epoch = encoder.device, len(points) // settings.batch
+    origin = origin or {}
+    with (
+        memory_errors_named(encoder, points, settings, machine, origin.get("model", "")),
+        Keeper(folder, run) as keeper,
+    ):
+        points, image_features = points.to(device), image_features.to(device)
+        rotations = rotations.to(device, torch.float32)
+        if ranks.size > 1:
+            share_batchnorm(encoder.visual)
+        balance = Balance().to(device)
+        weights = [*encoder.parameters(), *balance.parameters()]
+        optimizer = create_optimizer(weights, settings)
+        outlook = look_ahead(encoder, points, image_features, settings, depth, machine, ranks)
+        advice = f"the last good checkpoint is kept in {folder}; lower pretrain.lr or raise pretrain.temperature"
+        ledger = Ledger(seed, per_epoch, per_epoch * settings.epochs, advice, outlook.meter, on_step)
+        training = Training(encoder, balance, optimizer, ledger, origin)
+        step = training.resume(load_state(folder, run=run, device=device))
+        encode = torch.compile(encoder) if machine.compiled else encoder
+        tower = Tower(encode, list(encoder.parameters()), device, settings.precision)
+        for epoch in range(step // per_epoch, settings.epochs):
+            encoder.train()
+            draw = draw_epoch(seed, epoch, samples=len(points), views=len(rotations), jitter=depth.jitter)
+            for batch in batches(draw, settings.batch, device, start=step % per_epoch):
+                rate = rate_of_step(step, per_epoch, settings)
+                set_learning_rate(optimizer, rate)
+                pieces = [
+                    _depth_images(points[part.rows], rotations[part.views], part.distances, depth, intra=settings.intra)
+                    for part in _pieces(batch, ranks, machine)
+                ]
+                targets = image_features[batch.rows, batch.views].float()
+                terms = backpropagate(tower, balance, pieces, targets, settings, ranks=ranks, key=(seed, step))
+                values = torch.stack([*terms, gradient_norm(weights), balance.sigma.detach()])
+                optimizer.step()
+                step += 1
+                ledger.add(values, {"lr": rate, "temperature": settings.temperature})
+                if ranks.first and step % per_epoch and keeper.age >= machine.save_seconds:
+                    ledger.read()
+                    keeper.save_state(training.state(step))
+            row = ledger.close_epoch(temperature=settings.temperature, sigma=balance.sigma.item(), lr=rate)
+            if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
+                if ranks.first:
+                    keeper.save_weights(epoch + 1, encoder.visual.state_dict())
+                row.update(_evaluated(encoder, evaluate))
+                if ranks.first:
+                    keeper.save_state(training.state(step), keep=kept_epochs(ledger.history, settings))
+            outlook.compare()
+            ledger.meter.skip()
+    if ranks.first:
+        write_json(folder / HISTORY_FILE, ledger.history)
     encoder.eval()
-    return history
+    return ledger.history
 
 
-def _render(
-    points: Tensor, rotations: Tensor, draw: Draw, rows: np.ndarray, depth: params.Depth, *, intra: bool
-) -> Tensor:
-    """Depth images of a batch in its drawn views: (2B, 3, H, W), first distances first; (B, 3, H, W) without intra."""
-    points = points.to(rotations.device)
-    rotation = rotations[torch.from_numpy(draw.views[rows])].unsqueeze(1)
+def _pieces(batch: Batch, ranks: Ranks, machine: Machine) -> Iterator[Batch]:
+    """This rank's rows of a batch in the pieces that are encoded at a time."""
+    own = [ranks.own(values) for values in (batch.rows, batch.views, batch.distances)]
+    size = machine.micro_batch or len(own[0])
+    return (Batch(*parts) for parts in zip(*(values.split(size) for values in own), strict=True))
+
+
+def _depth_images(points: Tensor, rotations: Tensor, distances: Tensor, depth: params.Depth, *, intra: bool) -> Tensor:
+    """Depth images of clouds, each in its own view: (K, m, 3, H, W), K = 2 distances or, without intra, 1 plain one.
+
+    points: (m, P, 3); rotations: (m, 3, 3); distances: (m, 2).
+    """
+    rotations = rotations.unsqueeze(1)
     if not intra:
-        return depth_images(depth_maps(points, rotation, depth)).squeeze(1)
-    distances = torch.from_numpy(draw.distances[rows]).to(points.device)
-    raw = depth_maps(points.repeat(2, 1, 1), rotation.repeat(2, 1, 1, 1), depth, distances.T.reshape(-1))
-    return depth_images(raw).squeeze(1)
-
-
-def _loss(
-    features: Tensor, targets: Tensor, balance: Balance, settings: params.Pretrain
-) -> tuple[Tensor, dict[str, float]]:
-    if not settings.intra:
-        cross = cross_loss(features, targets, settings.temperature)
-        return cross, {"loss": cross.item(), "intra": 0.0, "cross": cross.item()}
-    first, second = features.chunk(2)
-    intra = intra_loss(first, second, settings.temperature)
-    cross = cross_loss((first + second) / 2, targets, settings.temperature)
-    loss = balance(intra, cross)
-    return loss, {"loss": loss.item(), "intra": intra.item(), "cross": cross.item()}
-
-
-def _batches(order: np.ndarray, batch: int) -> Iterator[np.ndarray]:
-    """Whole batches of sample indices; what is left over is dropped."""
-    for start in range(0, len(order) - batch + 1, batch):
-        yield order[start : start + batch]
-
-
-def _optimizer(weights: list[torch.nn.Parameter], settings: params.Pretrain) -> torch.optim.Optimizer:
-    if settings.optimizer == "lamb":
-        return Lamb(weights, settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay)
+        return depth_images(depth_maps(points, rotations, depth)).squeeze(1).unsqueeze(0)
+    raw = depth_maps(points.repeat(2, 1, 1), rotations.repeat(2, 1, 1, 1), depth, distances.T.reshape(-1))
+    return depth_images(raw).squeeze(1).unflatten(0, (2, len(points)))
 
 
 def _evaluated(encoder: DepthEncoder, evaluate: Callable[[DepthEncoder], dict[str, float]] | None) -> dict[str, float]:
@@ -163,32 +181,6 @@ def _evaluated(encoder: DepthEncoder, evaluate: Callable[[DepthEncoder], dict[st
     encoder.eval()
     with torch.no_grad():
         return evaluate(encoder)
-
-
-def _state(
-    history: History, encoder: DepthEncoder, balance: Balance, optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    return {
-        "history": history,
-        "encoder": encoder.visual.state_dict(),
-        "balance": balance.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-
-
-def _resume(
-    folder: Path, run: dict[str, Any], encoder: DepthEncoder, balance: Balance, optimizer: torch.optim.Optimizer
-) -> tuple[History, int]:
-    """History and number of finished epochs; puts the saved weights and optimiser state in place."""
-    state = load_state(folder, run=run, device=encoder.device)
-    if state is None:
-        return [], 0
-    encoder.visual.load_state_dict(state["encoder"])
-    balance.load_state_dict(state["balance"])
-    optimizer.load_state_dict(state["optimizer"])
-    history: History = state["history"]
-    log.info("pre-training goes on after epoch %d", len(history))
-    return history, len(history)
 
 
 def _describe(
@@ -202,7 +194,13 @@ def _describe(
 
 
 def _check(
-    points: Tensor, image_features: Tensor, rotations: Tensor, settings: params.Pretrain, encoder: DepthEncoder
+    points: Tensor,
+    image_features: Tensor,
+    rotations: Tensor,
+    settings: params.Pretrain,
+    encoder: DepthEncoder,
+    ranks: Ranks,
+    machine: Machine,
 ) -> None:
     samples = len(points)
     if points.ndim != 3 or points.shape[2] != 3:
@@ -214,10 +212,12 @@ def _check(
         raise ValueError(f"image features: got shape {tuple(image_features.shape)}; allowed: {expected} (N, V, C)")
     if samples < settings.batch:
         raise ValueError(f"pretrain.batch: got {settings.batch}; allowed: at most the {samples} training samples")
-
-
-def _report(step: int, steps: int, values: dict[str, float], seed: int, on_step: Callable[..., None] | None) -> None:
-    if on_step is not None:
-        on_step(step, steps, values)
-    if step % LOG_EVERY == 0 or step == steps:
-        log.info("pre-training seed %d step %d/%d loss %.3f lr %.2g", seed, step, steps, values["loss"], values["lr"])
+    if settings.batch % ranks.size:
+        raise ValueError(
+            f"pretrain.batch: got {settings.batch} for {ranks.size} processes; allowed: a multiple of them"
+        )
+    if 0 < machine.micro_batch < settings.batch // ranks.size and has_batchnorm(encoder):
+        raise BatchNormError(
+            f"C2P_MICRO_BATCH: got {machine.micro_batch}; allowed: 0 for this tower, whose batch norm would see pieces "
+            "of a batch and not the whole; lower pretrain.batch or share it among more processes (C2P_PROCESSES)"
+        )

@@ -13,10 +13,12 @@ from torch.nn import functional
 from c2p import params
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.models.depth_encoder import DepthEncoder
-from c2p.training.pretrain import History
+from c2p.training.distributed import ALONE, Ranks
+from c2p.training.gradients import autocast
+from c2p.training.history import ACCURACY, History
 
-ACCURACY = "validation_accuracy"
-"""Name of the deciding value in a history, percent."""
+CLASS_MEAN = "validation_class_mean"
+"""Mean of the classes' accuracies, percent: each class counts the same."""
 IMAGES_PER_BATCH = 320
 
 
@@ -34,23 +36,39 @@ class Selection:
 
 @torch.no_grad()
 def validate(
-    encoder: DepthEncoder, *, points: Tensor, labels: Tensor, text: Tensor, rotations: Tensor, depth: params.Depth
+    encoder: DepthEncoder,
+    *,
+    points: Tensor,
+    labels: Tensor,
+    text: Tensor,
+    rotations: Tensor,
+    depth: params.Depth,
+    precision: str = "float32",
+    ranks: Ranks = ALONE,
 ) -> dict[str, float]:
     """Zero-shot accuracy of depth maps at the plain distance, all views' cosines summed (Eq. 15 without its softmax).
 
-    points: (N, P, 3) float32, unit sphere, y up. labels: (N,) int64. text: (K, C), L2-normalised. rotations: (V, 3, 3).
-    Returns {ACCURACY: percent}.
+    points: (N, P, 3) float32, unit sphere, y up: the same at every call, nothing is resampled. labels: (N,) int64.
+    text: (K, C), L2-normalised. rotations: (V, 3, 3). Each rank classifies its share.
+    Returns {ACCURACY: percent, CLASS_MEAN: percent over the classes that occur}.
     """
     device = encoder.device
-    rotations = rotations.to(device, torch.float32)
-    batch = max(1, IMAGES_PER_BATCH // len(rotations))
-    correct = 0
-    for part, wanted in zip(points.split(batch), labels.split(batch), strict=True):
+    rotations, text = rotations.to(device, torch.float32), text.to(device)
+    size = max(1, IMAGES_PER_BATCH // len(rotations))
+    counts = torch.zeros(2, len(text), dtype=torch.int64, device=device)  # objects of each class; the right ones
+    parts = list(zip(points.split(size), labels.split(size), strict=True))
+    for part, wanted in parts[ranks.rank :: ranks.size]:
         images = depth_images(depth_maps(part.to(device), rotations, depth))
-        features = functional.normalize(encoder(images.flatten(0, 1)), dim=-1)
-        cosines = features.reshape(len(part), len(rotations), -1).sum(1) @ text.to(device).T
-        correct += int((cosines.argmax(1).cpu() == wanted).sum())
-    return {ACCURACY: 100 * correct / len(points)}
+        with autocast(device, precision):
+            features = functional.normalize(encoder(images.flatten(0, 1)), dim=-1)
+        cosines = features.reshape(len(part), len(rotations), -1).sum(1) @ text.T
+        wanted = wanted.to(device)
+        counts[0].index_add_(0, wanted, torch.ones_like(wanted))
+        counts[1].index_add_(0, wanted, (cosines.argmax(1) == wanted).long())
+    ranks.sum_([counts])
+    objects, right = counts.cpu().double()
+    means = (right / objects)[objects > 0]
+    return {ACCURACY: 100 * right.sum().item() / len(points), CLASS_MEAN: 100 * means.mean().item()}
 
 
 def best_epoch(history: History) -> tuple[int, float]:

@@ -15,7 +15,8 @@ from c2p.models.clip import Clip, create_clip
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.losses import nt_xent
 from c2p.training.checkpoint import CheckpointError, list_checkpoints, load_weights
-from c2p.training.pretrain import draw_epoch, pretrain
+from c2p.training.draws import draw_epoch
+from c2p.training.pretrain import pretrain
 from c2p.training.steps import TrainingError
 
 TEACHER = params.Teacher(

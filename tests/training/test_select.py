@@ -10,7 +10,7 @@ from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 from c2p.models.clip import create_clip
 from c2p.models.depth_encoder import DepthEncoder
-from c2p.training.select import ACCURACY, best_epoch, select_checkpoint, validate
+from c2p.training.select import ACCURACY, CLASS_MEAN, best_epoch, select_checkpoint, validate
 
 TEACHER = params.Teacher(
     model="c2p-demo", pretrained="", epochs=1, batch=2, lr=1e-3, weight_decay=0.1, warmup=0.1, seed=0
@@ -38,6 +38,7 @@ def test_validation_sums_the_views_cosines() -> None:
     text = torch.nn.functional.normalize(torch.randn(3, encoder.width, generator=generator), dim=-1)
     got = validate(encoder, points=points, labels=labels, text=text, rotations=rotations, depth=DEPTH)
     correct, close = 0, 0
+    classes: dict[int, list[bool]] = {}
     for cloud, label in zip(points, labels.tolist(), strict=True):
         scores = [0.0, 0.0, 0.0]
         for rotation in rotations:
@@ -46,9 +47,15 @@ def test_validation_sums_the_views_cosines() -> None:
             for k in range(3):
                 scores[k] += (feature @ text[k].double()).item() / math.sqrt((feature @ feature).item())
         correct += scores.index(max(scores)) == label
+        classes.setdefault(label, []).append(scores.index(max(scores)) == label)
         close += sorted(scores)[2] - sorted(scores)[1] < 1e-5
     assert close == 0
-    assert got == {ACCURACY: pytest.approx(100 * correct / 12)}
+    shares = [sum(answers) / len(answers) for answers in classes.values()]
+    assert len({len(answers) for answers in classes.values()}) > 1, "unequal classes, else both accuracies are one"
+    assert got == {
+        ACCURACY: pytest.approx(100 * correct / 12),
+        CLASS_MEAN: pytest.approx(100 * sum(shares) / len(shares)),
+    }
 
 
 def test_best_epoch_is_the_most_accurate_and_the_longest_trained_of_equals() -> None:

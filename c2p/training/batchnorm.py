@@ -1,0 +1,87 @@
+"""Batch norm in a training of several ranks: the statistics are those of the whole batch, as one process has them.
+
+torch's SyncBatchNorm does this on GPUs only; this one runs wherever the ranks do, in plain operations.
+Letters: B images of this rank, C channels, H W pixels.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class BatchNormError(ValueError):
+    """Batch norm that can't have the statistics of the whole batch; the message is one line."""
+
+
+def has_batchnorm(model: nn.Module) -> bool:
+    """Whether features of an image depend on the other images it is encoded with."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def share_batchnorm(model: nn.Module) -> None:
+    """Let the batch norms of a model take their statistics over all ranks; names and weights stay.
+
+    Raises BatchNormError: batch norm of another kind than BatchNorm2d.
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, _shared(child))
+            elif isinstance(child, _BatchNorm) and not isinstance(child, SharedBatchNorm):
+                raise BatchNormError(
+                    f"{type(child).__name__}: its statistics can't be shared between processes; allowed: BatchNorm2d; "
+                    "train this tower with one process (C2P_PROCESSES=1)"
+                )
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d over the images of all ranks; in evaluation mode plain BatchNorm2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) float -> the same shape and dtype; statistics in float32."""
+        if not self.training:
+            return super().forward(input)
+        images = input.float()
+        count = images.numel() // images.shape[1] * distributed.get_world_size()
+        mean = _Sum.apply(images.sum((0, 2, 3))) / count
+        centred = images - mean[:, None, None]
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * (count / (count - 1)))
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.momentum is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None and self.running_var is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the ranks; so is its gradient, since each rank's loss reaches it through its own images."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _shared(norm: nn.BatchNorm2d) -> SharedBatchNorm:
+    if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
+        raise BatchNormError("BatchNorm2d without weights or a running mean can't be shared; use C2P_PROCESSES=1")
+    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, device=norm.weight.device)
+    shared.weight, shared.bias = norm.weight, norm.bias
+    shared.running_mean, shared.running_var = norm.running_mean, norm.running_var
+    shared.num_batches_tracked = norm.num_batches_tracked
+    return shared.train(norm.training)

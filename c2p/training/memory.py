@@ -1,0 +1,91 @@
+"""Memory of a training on its device: predicted before it starts, so that what is too big is known by name.
+
+Bytes, with N samples, P points, V views, C feature width, W weights, K depth maps a sample, m samples a piece and
+H x H depth maps: points 12 N P; image features 2 N V C; weights and gradients 4 W each, and 2 W of copies for bfloat16;
+optimiser 12 W (two moments, and a step); depth maps 4 K m H^2 for each of the MAPS that are there at a time;
+activations K m times what one image keeps for its way back, which is measured.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from c2p.training.steps import TrainingError
+
+MAPS = 6
+"""Grey maps in float32 that drawing, shading and resizing hold at a time."""
+GIB = 2**30
+
+
+class OutOfMemory(TrainingError):
+    """The device's memory is too small; the message says what takes it and what to change."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Predicted bytes on one device."""
+
+    points: int
+    features: int
+    weights: int
+    """Weights, gradients and copies for bfloat16."""
+    optimizer: int
+    maps: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(getattr(self, field.name) for field in fields(self))
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{field.name} {getattr(self, field.name) / GIB:.2f}" for field in fields(self))
+        return f"{self.total / GIB:.2f} GiB ({parts})"
+
+
+def predict_memory(
+    points: Tensor, features: Tensor, *, weights: int, images: int, size: int, image_bytes: int, bfloat16: bool
+) -> Memory:
+    """Memory of a training. weights: their number; images: depth maps of a piece, K m; size: their side, pixels;
+    image_bytes: what one image keeps, from `activation_bytes`.
+    """
+    return Memory(
+        points=points.numel() * 4,
+        features=features.numel() * features.element_size(),
+        weights=weights * (10 if bfloat16 else 8),
+        optimizer=weights * 12,
+        maps=images * size**2 * 4 * MAPS,
+        activations=images * image_bytes,
+    )
+
+
+def activation_bytes(encode: Callable[[Tensor], Tensor], image: Tensor) -> int:
+    """Bytes that an image's forward pass keeps for the way back; image: (1, 3, H, W).
+
+    The second image's share: what all images use together, weights and their copies, is not in it.
+    """
+    return _kept(encode, image.repeat(2, 1, 1, 1)) - _kept(encode, image)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch failed for lack of memory, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _kept(encode: Callable[[Tensor], Tensor], images: Tensor) -> int:
+    sizes: dict[int, int] = {}
+    held = []  # storages must live on, or another one could get the same address
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        held.append(storage)
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encode(images)
+    return sum(sizes.values())

@@ -1,0 +1,95 @@
+"""What a training will take of its device: memory, predicted and printed at the start, and arithmetic."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from c2p import params
+from c2p.models.depth_encoder import DepthEncoder
+from c2p.training.distributed import Ranks
+from c2p.training.gradients import autocast
+from c2p.training.machine import Machine
+from c2p.training.memory import GIB, Memory, OutOfMemory, activation_bytes, is_out_of_memory, predict_memory
+from c2p.training.meter import Meter, matmul_rate, training_flops
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Outlook:
+    """What is expected, and what measures it."""
+
+    memory: Memory
+    meter: Meter
+    device: torch.device
+    _compared: bool = False
+
+    def compare(self) -> None:
+        """Log once, on a GPU, how much memory was taken at most beside what was predicted."""
+        if self.device.type == "cuda" and not self._compared:
+            self._compared = True
+            most = torch.cuda.max_memory_allocated(self.device) / GIB
+            log.info("device memory taken at most: %.2f GiB; predicted: %s", most, self.memory)
+
+
+def look_ahead(
+    encoder: DepthEncoder,
+    points: Tensor,
+    image_features: Tensor,
+    settings: params.Pretrain,
+    depth: params.Depth,
+    machine: Machine,
+    ranks: Ranks,
+) -> Outlook:
+    """Predict and print memory, and count the arithmetic of a step, from one depth image through the tower."""
+    device, bfloat16 = encoder.device, settings.precision == "bfloat16"
+    distances = 2 if settings.intra else 1
+    rows = settings.batch // ranks.size
+    image = torch.zeros(1, 1, depth.size, depth.size, device=device).expand(-1, 3, -1, -1)
+    weights = list(encoder.parameters())
+    encoder.eval()  # batch norm must not learn from this image
+    with autocast(device, settings.precision):
+        flops = training_flops(encoder, weights, image)
+        kept = activation_bytes(encoder, image)
+    memory = predict_memory(
+        points,
+        image_features,
+        weights=sum(weight.numel() for weight in weights),
+        images=distances * min(machine.micro_batch or rows, rows),
+        size=depth.size,
+        image_bytes=kept,
+        bfloat16=bfloat16,
+    )
+    peak = matmul_rate(device, torch.bfloat16 if bfloat16 else torch.float32)
+    images = settings.batch * distances
+    meter = Meter(samples=settings.batch, images=images, flops=flops * rows * distances, peak=peak)
+    if ranks.first:
+        log.info("predicted memory on %s: %s", device, memory)
+    return Outlook(memory, meter, device)
+
+
+@contextmanager
+def memory_errors_named(
+    encoder: DepthEncoder, points: Tensor, settings: params.Pretrain, machine: Machine, name: str
+) -> Iterator[None]:
+    """Say in one line which training the memory did not suffice for, and what to change.
+
+    Raises OutOfMemory in place of what torch or Python raise.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        count = sum(weight.numel() for weight in encoder.parameters()) / 1e6
+        pieces = f" in pieces of {machine.micro_batch}" if machine.micro_batch else ""
+        raise OutOfMemory(
+            f"out of memory on {encoder.device}: pretrain.batch {settings.batch}{pieces} in {settings.precision}, "
+            f"model {name or type(encoder.visual).__name__} ({count:.1f} M weights), {len(points)} clouds of "
+            f"{points.shape[1]} points; set C2P_MICRO_BATCH to a part of the batch or C2P_PROCESSES to more GPUs (the "
+            "loss stays the same), or lower pretrain.batch"
+        ) from error
