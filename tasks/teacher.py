@@ -9,7 +9,8 @@ from c2p.data.catalogue import weights_of
 from c2p.data.download import Downloads, check_room, fetch_any, wanted
 from c2p.data.files import write_json
 from c2p.data.manifest import read_manifest, read_rgb
-from c2p.models.clip import check_names, create_clip, save_clip
+from c2p.models.architecture import find_architecture
+from c2p.models.clip import create_clip, save_clip
 from c2p.params import Params, Teacher
 from c2p.training.captions import captions_of
 from c2p.training.history import write_history
@@ -41,7 +42,7 @@ def fetch_weights(settings: Teacher, downloads: Downloads) -> Path | None:
 
     Raises ModelError, DownloadError, LockError, OSError: one line each.
     """
-    check_names(settings)
+    find_architecture(settings)
     collection = weights_of(settings.model, settings.pretrained)
     if collection is None:
         return None

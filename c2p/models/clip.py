@@ -3,8 +3,7 @@
 Letters: B batch, H W pixels, C feature width, K texts.
 """
 
-import difflib
-import json
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,17 +18,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from c2p import params
-from c2p.data.files import write_bytes, write_json
-from c2p.models.scripted import is_scripted, scripted_weights
+from c2p.data.files import sha256, write_bytes, write_json
+from c2p.models.architecture import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Architecture,
+    find_architecture,
+    folder_weights,
+    open_clip_folder,
+    read_config,
+)
+from c2p.models.weights import ModelError, fit_weights, one_line, read_weights
 
-CONFIGS = Path(__file__).with_name("configs")
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
+__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "Clip", "ModelError"]
+
+RESIZE_MODE = "shortest"
+"""open_clip's default way with images that are not square."""
 TEXT_BATCH = 256
-
-
-class ModelError(ValueError):
-    """A model that does not exist, does not load or does not fit; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Clip:
     """Filter for images of another size: `bicubic` or `bilinear`."""
     width: int
     """C: width of the features both towers give."""
+    resize_mode: str = RESIZE_MODE
+    """What open_clip does with images that are not square; the pipeline's are."""
 
     @property
     def device(self) -> torch.device:
@@ -58,68 +65,26 @@ class Clip:
 
 
 def load_clip(folder: Path) -> Clip:
-    """Load a CLIP from a folder in open_clip's `local-dir` layout.
+    """Load a CLIP from a folder in open_clip's `local-dir` layout, or from a hub cache folder.
 
     Raises ModelError: the folder, its configuration or its weights are absent, broken or don't fit each other.
     """
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: no {name} there; give a folder in open_clip's local-dir layout")
-    try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / CONFIG_FILE}: not an open_clip configuration ({_line(error)})") from None
-    name = f"local-dir:{folder}"
-    try:
-        with _quiet_construction(seed=0):
-            model = open_clip.create_model(name, require_pretrained=True)
-            tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:  # open_clip, safetensors and torch raise their own kinds for files that don't fit
-        raise ModelError(f"{folder}: configuration and weights can't be loaded together ({_line(error)})") from error
-    return _clip(model, tokenizer, config)
-
-
-def check_names(settings: params.Teacher) -> dict[str, Any]:
-    """open_clip's configuration of the model that the parameters name, before anything is fetched or built.
-
-    Raises ModelError: unknown model or tag, missing file, weights that want another activation.
-    """
-    open_clip.add_model_config(CONFIGS)
-    config = open_clip.get_model_config(settings.model)
-    if config is None:
-        near = difflib.get_close_matches(settings.model, open_clip.list_models(), 3, 0.5) or ["c2p-demo", "ViT-B-32"]
-        raise ModelError(f"teacher.model: got {settings.model!r}; open_clip has no such model; near: {', '.join(near)}")
-    _pretrained(settings, config)
-    return dict(config)
+    place = open_clip_folder(folder)
+    config = read_config(place)
+    return _build(Architecture(f"local-dir:{place}", config["model_cfg"], weights=folder_weights(place)), seed=0)
 
 
 def create_clip(settings: params.Teacher, *, weights: Path | None = None) -> Clip:
     """Create the CLIP that the parameters name.
 
-    `settings.pretrained` empty: random weights from `settings.seed`; a folder in open_clip's `local-dir` layout or a
-    weights file: those weights; else an open_clip tag.
-    weights: file with the tag's weights, safetensors or OpenAI's own; None: open_clip downloads them or finds them in
-    its cache.
+    `settings.pretrained` empty: random weights from `settings.seed`; a folder in open_clip's `local-dir` layout, a hub
+    cache folder or a weights file: those weights; else an open_clip tag.
+    weights: file with the tag's weights in any form of c2p.models.weights; None: open_clip downloads them or finds them
+    in its cache.
 
-    Raises ModelError: as check_names, and weights that can't be loaded.
+    Raises ModelError: as find_architecture, and weights that can't be had or don't fit.
     """
-    config = check_names(settings)
-    if settings.pretrained and Path(settings.pretrained).is_dir():
-        return _of_architecture(load_clip(Path(settings.pretrained)), config, settings)
-    pretrained = str(weights) if weights else settings.pretrained or None
-    scripted = pretrained is not None and Path(pretrained).is_file() and is_scripted(Path(pretrained))
-    try:
-        with _quiet_construction(settings.seed):
-            given = None if scripted else pretrained
-            model = open_clip.create_model(settings.model, given, require_pretrained=given is not None)
-            tokenizer = open_clip.get_tokenizer(settings.model)
-        if scripted:
-            model.load_state_dict(scripted_weights(Path(str(pretrained))), strict=True)
-    except Exception as error:  # see load_clip; a download can fail in as many ways
-        raise ModelError(
-            f"teacher.pretrained: {settings.pretrained!r} can't be loaded into {settings.model} ({_line(error)})"
-        ) from error
-    return _clip(model, tokenizer, config)
+    return _build(find_architecture(settings, weights=weights), seed=settings.seed)
 
 
 def save_clip(clip: Clip, folder: Path) -> None:
@@ -132,10 +97,26 @@ def save_weights(clip: Clip, weights: dict[str, Tensor], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_bytes(folder / WEIGHTS_FILE, save(tensors))
-    preprocess = {"mean": list(clip.mean), "std": list(clip.std), "interpolation": clip.interpolation}
+    preprocess: dict[str, Any] = {"mean": list(clip.mean), "std": list(clip.std), "interpolation": clip.interpolation}
+    if clip.resize_mode != RESIZE_MODE:
+        preprocess["resize_mode"] = clip.resize_mode
     write_json(folder / CONFIG_FILE, {"model_cfg": clip.config, "preprocess_cfg": preprocess})
     if hasattr(clip.tokenizer, "save_pretrained"):
+        backend = getattr(clip.tokenizer.tokenizer, "backend_tokenizer", None)
+        if backend is not None:  # the last use leaves its settings there: other bytes
+            backend.no_truncation()
+            backend.no_padding()
         clip.tokenizer.save_pretrained(str(folder))
+
+
+def clip_digest(folder: Path) -> str:
+    """SHA-256 over everything in a folder that decides features: configuration, weights, tokenizer; not the card.
+
+    Raises ModelError: no such folder.
+    """
+    place = open_clip_folder(folder)
+    files = sorted(path for path in place.iterdir() if path.is_file() and path.suffix != ".md" and path.name[0] != ".")
+    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 def prepare_images(images: Tensor, clip: Clip, *, standardise: bool = True) -> Tensor:
@@ -164,7 +145,7 @@ def prepare_images(images: Tensor, clip: Clip, *, standardise: bool = True) -> T
 def encode_images(clip: Clip, images: Tensor, *, standardise: bool = True) -> Tensor:
     """Image features, not normalised: (B, 3, H, W) float in [0, 1] -> (B, C) float32 on the model's device."""
     prepared = prepare_images(images.to(clip.device), clip, standardise=standardise)
-    return clip.model.encode_image(prepared).float()
+    return clip.model.encode_image(prepared, normalize=False).float()
 
 
 @torch.no_grad()
@@ -173,8 +154,47 @@ def encode_text(clip: Clip, prompts: Sequence[str]) -> Tensor:
     if len(prompts) == 0:
         raise ModelError("prompts: got none; give at least one text")
     tokens = clip.tokenizer(list(prompts)).to(clip.device)
-    features = [clip.model.encode_text(part).float() for part in tokens.split(TEXT_BATCH)]
+    features = [clip.model.encode_text(part, normalize=False).float() for part in tokens.split(TEXT_BATCH)]
     return functional.normalize(torch.cat(features), dim=-1)
+
+
+def _build(plan: Architecture, *, seed: int) -> Clip:
+    """Build a network and give it its weights."""
+    path = plan.weights or _tag_weights(plan)
+    weights = read_weights(path) if path else None
+    changed = {} if "quick_gelu" not in plan.config else {"quick_gelu": plan.config["quick_gelu"]}
+    try:
+        with _quiet_construction(seed):
+            model = open_clip.create_model(
+                plan.identifier,
+                load_weights=False,
+                pretrained_text=False,
+                force_preprocess_cfg=plan.preprocessing,
+                **changed,
+            )
+            tokenizer = open_clip.get_tokenizer(plan.identifier)
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise
+        raise ModelError(
+            f"{plan.identifier}: its texts are read by a tokenizer of the package transformers, which is not "
+            "installed; install it: pip install -c constraints.txt -e '.[transformers]'"
+        ) from None
+    except Exception as error:  # open_clip, timm, torch and tokenizers raise their own kinds
+        raise ModelError(f"{plan.identifier}: open_clip can't build it ({one_line(error)})") from error
+    if weights is not None:
+        fit_weights(model, weights, source=str(path))
+    return _clip(model, tokenizer, plan.config)
+
+
+def _tag_weights(plan: Architecture) -> Path | None:
+    """The file of a tag's weights, downloaded by open_clip or from its cache; None: there is no tag."""
+    if not plan.tag:
+        return None
+    try:
+        return Path(open_clip.download_pretrained(plan.tag))
+    except Exception as error:  # a download can fail in many ways
+        raise ModelError(f"{plan.identifier}: its weights can't be had ({one_line(error)})") from error
 
 
 def _clip(model: Any, tokenizer: Any, config: dict[str, Any]) -> Clip:
@@ -190,35 +210,8 @@ def _clip(model: Any, tokenizer: Any, config: dict[str, Any]) -> Clip:
         std=tuple(preprocess["std"]),
         interpolation="bilinear" if preprocess["interpolation"] == "bilinear" else "bicubic",
         width=config["embed_dim"],
+        resize_mode=preprocess.get("resize_mode", RESIZE_MODE),
     )
-
-
-def _of_architecture(clip: Clip, config: dict[str, Any], settings: params.Teacher) -> Clip:
-    different = sorted(key for key in config if clip.config.get(key) != config[key])
-    if different:
-        raise ModelError(
-            f"teacher.pretrained: {settings.pretrained} holds another architecture than {settings.model} "
-            f"({', '.join(different)}); name its own model in teacher.model"
-        )
-    return clip
-
-
-def _pretrained(settings: params.Teacher, config: dict[str, Any]) -> None:
-    wanted = settings.pretrained
-    if not wanted or Path(wanted).exists():
-        return
-    tag = open_clip.get_pretrained_cfg(settings.model, wanted)
-    if not tag:
-        tags = ", ".join(open_clip.list_pretrained_tags_by_model(settings.model)) or "none"
-        raise ModelError(
-            f"teacher.pretrained: got {wanted!r}; allowed: empty, an existing weights file or folder, "
-            f"or a tag of {settings.model} ({tags})"
-        )
-    if bool(tag.get("quick_gelu")) != bool(config.get("quick_gelu")):
-        other = "ViT-B-32-quickgelu" if tag.get("quick_gelu") else "the model without -quickgelu"
-        raise ModelError(
-            f"teacher.model: {settings.model} has another activation than the weights {wanted!r}; use e.g. {other}"
-        )
 
 
 @contextmanager
@@ -239,8 +232,3 @@ def _quiet_construction(seed: int) -> Iterator[None]:
 
 def _refuse(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.CRITICAL
-
-
-def _line(error: BaseException) -> str:
-    """The first lines of an error's message as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from c2p.data.files import write_text
-from c2p.models.clip import Clip, ModelError, load_clip, prepare_images, save_weights
+from c2p.models.clip import Clip, load_clip, prepare_images, save_weights
+from c2p.models.weights import check_shapes
 
 VISUAL = "visual."
 
@@ -37,7 +38,8 @@ class DepthEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Depth images (B, 3, H, W) float in [0, 1] -> (B, C) float32, not normalised."""
-        return self.visual(prepare_images(images, self._preparation)).float()
+        features = self.visual(prepare_images(images, self._preparation))
+        return (features[0] if isinstance(features, tuple) else features).float()  # CoCa's tower gives tokens as well
 
 
 def save_depth_encoder(encoder: DepthEncoder, clip: Clip, folder: Path, card: str) -> None:
@@ -69,16 +71,3 @@ def load_visual(encoder: DepthEncoder, weights: dict[str, Tensor]) -> None:
     """
     check_shapes(weights, encoder.visual.state_dict())
     encoder.visual.load_state_dict(weights)
-
-
-def check_shapes(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Raise ModelError naming the first weight that is absent, unknown or of another shape than expected."""
-    for name in sorted(weights.keys() ^ expected.keys()):
-        state = "is missing" if name in expected else "is unknown to this model"
-        raise ModelError(f"weights: {name} {state}; use an encoder made from the same teacher")
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            raise ModelError(
-                f"weights: {name} has shape {tuple(tensor.shape)}, this model's is {tuple(expected[name].shape)}; "
-                "use an encoder made from the same teacher"
-            )
