@@ -104,7 +104,6 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
                 "data": inputs[0],
                 "teacher": inputs[1],
                 "features": inputs[2],
-                "model": params.teacher.model,
             },
         )
     if ranks.first:

@@ -74,7 +74,7 @@ def look_ahead(
 
 @contextmanager
 def memory_errors_named(
-    encoder: DepthEncoder, points: Tensor, settings: params.Pretrain, machine: Machine, name: str
+    encoder: DepthEncoder, points: Tensor, settings: params.Pretrain, machine: Machine
 ) -> Iterator[None]:
     """Say in one line which training the memory did not suffice for, and what to change.
 
@@ -89,7 +89,7 @@ def memory_errors_named(
         pieces = f" in pieces of {machine.micro_batch}" if machine.micro_batch else ""
         raise OutOfMemory(
             f"out of memory on {encoder.device}: pretrain.batch {settings.batch}{pieces} in {settings.precision}, "
-            f"model {name or type(encoder.visual).__name__} ({count:.1f} M weights), {len(points)} clouds of "
+            f"model {type(encoder.visual).__name__} ({count:.1f} M weights), {len(points)} clouds of "
             f"{points.shape[1]} points; set C2P_MICRO_BATCH to a part of the batch or C2P_PROCESSES to more GPUs (the "
             "loss stays the same), or lower pretrain.batch"
         ) from error

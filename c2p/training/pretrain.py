@@ -41,7 +41,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     ledger: Ledger
     origin: dict[str, str]
-    """Revisions of code and data, and the model's name: for who looks into a state."""
+    """Revisions of code and data, for who looks into a state."""
 
     def state(self, step: int) -> dict[str, Any]:
         """Everything needed to go on. Schedule, order and random numbers follow from the step and the run's seed."""
@@ -103,11 +103,7 @@ def pretrain(
     _check(points, image_features, rotations, settings, encoder, ranks, machine)
     run = _describe(points, image_features, settings, depth, seed)
     device, per_epoch = encoder.device, len(points) // settings.batch
-    origin = origin or {}
-    with (
-        memory_errors_named(encoder, points, settings, machine, origin.get("model", "")),
-        Keeper(folder, run) as keeper,
-    ):
+    with memory_errors_named(encoder, points, settings, machine), Keeper(folder, run) as keeper:
         points, image_features = points.to(device), image_features.to(device)
         rotations = rotations.to(device, torch.float32)
         if ranks.size > 1:
@@ -118,7 +114,7 @@ def pretrain(
         outlook = look_ahead(encoder, points, image_features, settings, depth, machine, ranks)
         advice = f"the last good checkpoint is kept in {folder}; lower pretrain.lr or raise pretrain.temperature"
         ledger = Ledger(seed, per_epoch, per_epoch * settings.epochs, advice, outlook.meter, on_step)
-        training = Training(encoder, balance, optimizer, ledger, origin)
+        training = Training(encoder, balance, optimizer, ledger, origin or {})
         step = training.resume(load_state(folder, run=run, device=device))
         encode = torch.compile(encoder) if machine.compiled else encoder
         tower = Tower(encode, list(encoder.parameters()), device, settings.precision)
@@ -148,6 +144,8 @@ def pretrain(
                 row.update(_evaluated(encoder, evaluate))
                 if ranks.first:
                     keeper.save_state(training.state(step), keep=kept_epochs(ledger.history, settings))
+            elif ranks.first and keeper.age >= machine.save_seconds:
+                keeper.save_state(training.state(step))
             outlook.compare()
             ledger.meter.skip()
     if ranks.first:

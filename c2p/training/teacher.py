@@ -4,10 +4,14 @@ Symmetric contrastive loss between one random view and one random caption a mode
 Letters: N models, B batch, V view, H W pixels.
 """
 
+import dataclasses
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +20,8 @@ from torch.nn import functional
 
 from c2p import params
 from c2p.models.clip import Clip, prepare_images
+from c2p.training.checkpoint import load_state, save_state
+from c2p.training.history import History
 from c2p.training.optim import learning_rate, set_learning_rate
 from c2p.training.steps import LOG_EVERY, TrainingError
 
@@ -25,6 +31,8 @@ MAX_LOGIT_SCALE = math.log(100)
 """CLIP's bound on the learnt logarithm of the inverse temperature."""
 BETAS, EPS = (0.9, 0.98), 1e-6
 """CLIP's AdamW settings for ViTs."""
+SAVE_EVERY_S = 15.0
+"""Seconds of training that a kill may cost, and the epoch it was in."""
 SHIFT, SCALE, BRIGHTNESS = 0.03, 0.05, 0.05
 """Largest shift (share of half the picture), change of size and change of brightness in the augmentation.
 
@@ -101,15 +109,19 @@ def train_teacher(
     captions: Sequence[Sequence[str]],
     settings: params.Teacher,
     *,
+    folder: Path | None = None,
+    save_every_s: float = SAVE_EVERY_S,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
-) -> list[dict[str, float]]:
+) -> History:
     """Train `clip` in place, on its own device, and freeze it again.
 
-    images: (N, V, H, W, 3) uint8 renders. captions: N lists of at least one text. on_step: called with (step from 1,
-    steps, values). Returns one row an epoch: epoch, loss, lr, scale.
+    images: (N, V, H, W, 3) uint8 renders. captions: N lists of at least one text. folder: receives the training's state
+    after an epoch, at most every save_every_s seconds; where it holds the state of the same run, training goes on from
+    there, to the same bits on a CPU. on_step: called with (step from 1, steps, values). Returns one row an epoch:
+    epoch, loss, lr, scale.
 
-    Raises ValueError: shapes that don't fit, a model without captions, fewer models than a batch. TrainingError: the
-    loss is no longer finite.
+    Raises ValueError: shapes that don't fit, a model without captions, fewer models than a batch. CheckpointError:
+    `folder` holds another run. TrainingError: the loss is no longer finite.
     """
     _check(images, captions, settings)
     pictures = _shrink(torch.as_tensor(images), clip.image_size)
@@ -119,8 +131,10 @@ def train_teacher(
     warmup = min(round(settings.warmup * steps), steps - 1)
     optimizer = _optimizer(clip, settings)
     clip.model.train().requires_grad_(True)
-    history = []
-    for epoch in range(settings.epochs):
+    run = _describe(pictures, tokens, settings)
+    history = _resume(folder, run, clip, optimizer) if folder else []
+    saved = time.monotonic()
+    for epoch in range(len(history), settings.epochs):
         draw = draw_epoch(settings.seed, epoch, views=pictures.shape[1], captions=[len(texts) for texts in captions])
         mean = 0.0
         for index in range(per_epoch):
@@ -128,27 +142,62 @@ def train_teacher(
             rows = draw.order[index * settings.batch : (index + 1) * settings.batch]
             rate = learning_rate(step, peak=settings.lr, cycle=steps - warmup, warmup=warmup)
             set_learning_rate(optimizer, rate)
-            pixels = pictures[rows, draw.views[rows]].to(clip.device).float() / 255
-            text = torch.stack([tokens[row][draw.captions[row]] for row in rows]).to(clip.device)
-            shown = prepare_images(augment(pixels, draw, rows), clip)
-            features = clip.model.encode_image(shown), clip.model.encode_text(text)
-            loss = contrastive_loss(*features, clip.model.logit_scale, text)
-            value = loss.item()
+            value = _step(clip, optimizer, pictures, tokens, draw, rows)
             if not math.isfinite(value):
                 raise TrainingError(
                     f"teacher: loss is {value} at step {step + 1} (epoch {epoch + 1}); lower teacher.lr"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                clip.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
             mean += value / per_epoch
             _report(step + 1, steps, {"loss": value, "lr": rate}, on_step)
         scale = clip.model.logit_scale.exp().item()
         history.append({"epoch": float(epoch + 1), "loss": mean, "lr": rate, "scale": scale})
+        if folder and (time.monotonic() - saved >= save_every_s or epoch + 1 == settings.epochs):
+            state = {"history": history, "model": clip.model.state_dict(), "optimizer": optimizer.state_dict()}
+            save_state(folder, state, run=run)
+            saved = time.monotonic()
     clip.model.eval().requires_grad_(False)
     return history
+
+
+def _step(
+    clip: Clip,
+    optimizer: torch.optim.Optimizer,
+    pictures: Tensor,
+    tokens: Sequence[Tensor],
+    draw: Draw,
+    rows: np.ndarray,
+) -> float:
+    """One step on the models in `rows`; the loss before it. Weights stay as they are where that is not finite."""
+    pixels = pictures[rows, draw.views[rows]].to(clip.device).float() / 255
+    text = torch.stack([tokens[row][draw.captions[row]] for row in rows]).to(clip.device)
+    shown = prepare_images(augment(pixels, draw, rows), clip)
+    features = clip.model.encode_image(shown), clip.model.encode_text(text)
+    loss = contrastive_loss(*features, clip.model.logit_scale, text)
+    value = float(loss.item())
+    if math.isfinite(value):
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            clip.model.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
+    return value
+
+
+def _resume(folder: Path, run: dict[str, Any], clip: Clip, optimizer: torch.optim.Optimizer) -> History:
+    """The history so far; puts the saved weights and the optimiser's state in place."""
+    state = load_state(folder, run=run, device=clip.device)
+    if state is None:
+        return []
+    clip.model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    history: History = state["history"]
+    log.info("teacher goes on after epoch %d of %d", len(history), run["epochs"])
+    return history
+
+
+def _describe(pictures: Tensor, tokens: Sequence[Tensor], settings: params.Teacher) -> dict[str, Any]:
+    """What a training's state belongs to; the content of the pictures is the caller's key."""
+    return {**dataclasses.asdict(settings), "pictures": list(pictures.shape), "texts": sum(map(len, tokens))}
 
 
 def _shrink(images: Tensor, size: tuple[int, int]) -> Tensor:
