@@ -56,8 +56,8 @@ def check_worker(module: str, expected: Equipment) -> None:
     for name in THREADS:
         if os.environ.get(name) != "1":
             raise UnequalWorker(
-                f"worker {platform.node()}: {name} is {os.environ.get(name, 'not set')}; allowed: 1, since bytes depend on "
-                "the number of threads; set it where the workers start"
+                f"worker {platform.node()}: {name} is {os.environ.get(name, 'not set')}; allowed: 1, since bytes may vary "
+                "with the number of threads; set it where the workers start"
             )
     have = equipment(module)
     if have == expected:

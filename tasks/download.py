@@ -1,15 +1,18 @@
 """Stage download: bring the archives of the profile's collections to data/raw, as delivered."""
 
 import logging
-import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from c2p.data import toy
 from c2p.data.catalogue import COLLECTIONS, RemoteFile
 from c2p.data.download import Downloads, check_room, fetch_any, wanted
+from c2p.data.elsewhere import Known, describe, find, read_in_place
+from c2p.data.files import write_atomic
 from c2p.data.meshpack import take_meshes
+from c2p.data.places import download, to_place
 from c2p.data.sources import Source, write_sources
 from c2p.params import Download, Params
 from tasks.layout import Layout
@@ -46,10 +49,11 @@ def run(params: Params, root: Path, map_: Map) -> None:
     names = collection_names(settings)
     local = [name for name in names if name == "meshes" or settings.source == "toy"]
     remote = [name for name in names if name not in local]
-    sources = _fetch(remote, layout.raw, Downloads.of(root), map_) if remote else []
+    elsewhere: dict[str, Known] = {}
+    sources = _fetch(remote, layout.raw, Downloads.of(root), elsewhere, map_) if remote else []
     if local:
         sources += map_(collection_job, [CollectionJob(name, layout.raw, settings) for name in local], names=local)
-    write_sources(layout.raw, sorted(sources, key=lambda source: names.index(source.name)))
+    write_sources(layout.raw, sorted(sources, key=lambda source: names.index(source.name)), elsewhere)
 
 
 def collection_names(settings: Download) -> list[str]:
@@ -62,7 +66,7 @@ def collection_job(job: CollectionJob) -> Source:
     """Make or copy one collection; says where it lies."""
     logger.info("download: %s", job.name)
     if job.name == "meshes":
-        archive = take_meshes(Path(os.path.expanduser(job.settings.meshes)), job.raw / "meshes")
+        archive = take_meshes(to_place(job.settings.meshes), job.raw / "meshes")
         return Source("meshes", f"meshes/{archive.name}", job.settings.up, False)
     return _make(job.name, job.raw, job.settings)
 
@@ -89,16 +93,41 @@ def _make(name: str, raw: Path, settings: Download) -> Source:
     return Source(name, f"{name}/{title}.zip", "z", True)
 
 
-def _fetch(names: list[str], raw: Path, downloads: Downloads, map_: Map) -> list[Source]:
-    """Fetch collections, several files at a time, once it is known that all of them may be had and have room."""
-    entries = [(name, choice) for name in names for choice in wanted(COLLECTIONS[name], downloads)]
+def _fetch(names: list[str], raw: Path, downloads: Downloads, elsewhere: dict[str, Known], map_: Map) -> list[Source]:
+    """Fetch collections, several files at a time, once it is known that all of them may be had and have room.
+
+    Archives that lie below C2P_ARCHIVES are only noted in `elsewhere`.
+    """
+    _take_given(names, downloads, elsewhere)
+    whole = {name for name in names if any(file.key in elsewhere for file in COLLECTIONS[name].instead)}
+    entries = [
+        (name, choice)
+        for name in names
+        for choice in wanted(COLLECTIONS[name], downloads)
+        if name not in whole and not any(file.key in elsewhere for file in choice)
+    ]
     need = check_room([choice for _, choice in entries], downloads)
     logger.info("download: %d files, %.2f GB to come", len(entries), need / 1e9)
     jobs = [FileJob(choice, raw, downloads) for _, choice in entries]
     places = map_(file_job, jobs, names=[choice[0].key for _, choice in entries])
     sources = []
     for name in names:
-        first = next(place for (of, _), place in zip(entries, places, strict=True) if of == name)
+        found = [file for file in sorted(elsewhere) if file.startswith(f"{name}/")]
+        found += [place for (of, _), place in zip(entries, places, strict=True) if of == name]
         single = name.startswith("modelnet")
-        sources.append(Source(name, first if single else name, "z" if single else "y", False))
+        sources.append(Source(name, found[0] if single else name, "z" if single else "y", False))
     return sources
+
+
+def _take_given(names: list[str], downloads: Downloads, elsewhere: dict[str, Known]) -> None:
+    """Note the archives that lie below C2P_ARCHIVES, and take a copy of what else lies there."""
+    for name in names:
+        for file in (*COLLECTIONS[name].files, *COLLECTIONS[name].instead):
+            target = downloads.path(file)
+            if target.is_file() or not (place := find(file.key)):
+                continue
+            if read_in_place(file.key):
+                elsewhere[file.key] = describe(place)
+                logger.info("download: %s is read where it lies, below C2P_ARCHIVES", file.key)
+            else:
+                write_atomic(target, partial(download, place))

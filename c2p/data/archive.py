@@ -1,6 +1,7 @@
 """Archives read in place, on a disk or behind a URL: members of a zip or tar by name, nothing ever unpacked."""
 
 import errno
+import hashlib
 import stat
 import tarfile
 import threading
@@ -75,6 +76,16 @@ class Archive:
         if isinstance(info, zipfile.ZipInfo):
             return f"{info.CRC:08x}-{info.file_size}"
         return f"{self._checksums[name]}-{info.size}"
+
+    def index_digest(self) -> str:
+        """SHA-256 over names, sizes and checksums in the index: of the content in a zip, of the headers in a tar."""
+        lines = (
+            f"{name} {info.file_size} {info.CRC}"
+            if isinstance(info, zipfile.ZipInfo)
+            else f"{name} {info.size} {info.mtime} {info.chksum}"
+            for name, info in sorted(self._members.items())
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def read(self, name: str) -> bytes:
         """Bytes of a member.

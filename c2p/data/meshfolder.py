@@ -2,17 +2,17 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 from c2p.data.archive import open_archive
 from c2p.data.models import Model, UpAxis
+from c2p.data.places import Place
 
 EXTENSIONS = ("off", "obj", "glb", "ply", "stl")
 SPLITS = ("train", "test")
 
 
 def list_models(
-    path: Path, *, up: UpAxis, classes: tuple[str, ...] | None = None
+    path: Place, *, up: UpAxis, classes: tuple[str, ...] | None = None
 ) -> tuple[list[Model], tuple[str, ...]]:
     """Models of an archive and its class names, in the order of `classes` if given, else sorted.
 
@@ -37,7 +37,7 @@ def list_models(
     return _unique(path, models), order
 
 
-def _model(path: Path, member: str, up: UpAxis) -> Model | None:
+def _model(path: Place, member: str, up: UpAxis) -> Model | None:
     parts = member.split("/")
     extension = member.rsplit(".", 1)[-1].lower()
     if len(parts) < 3 or parts[-2] not in SPLITS or extension not in EXTENSIONS:
@@ -47,7 +47,7 @@ def _model(path: Path, member: str, up: UpAxis) -> Model | None:
     return Model(key, label.replace("_", " "), split, str(path), member, "/".join(parts[:-1]), up)
 
 
-def _unique(path: Path, models: list[Model]) -> list[Model]:
+def _unique(path: Place, models: list[Model]) -> list[Model]:
     doubled = [key for key, count in Counter(m.key for m in models).items() if count > 1]
     if doubled:
         raise ValueError(

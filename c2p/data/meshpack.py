@@ -1,20 +1,26 @@
-"""A user's folder or archive of meshes, taken over as one archive."""
+"""A user's folder or archive of meshes, on a disk or behind a URL, taken over as one archive."""
 
 import shutil
 import zipfile
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 
 from c2p.data.archive import Archive
 from c2p.data.files import write_atomic
+from c2p.data.places import Place, download, exists, is_url, join, name_of, read_bytes, walk
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def take_meshes(path: Path, folder: Path) -> Path:
+def take_meshes(place: Place, folder: Path) -> Path:
     """Copy an archive, or pack a folder into `<name>.zip`, below `folder`; same content, same bytes.
 
-    Raises ValueError: no such path, or not a folder, zip or tar. Links that leave the folder are not followed.
+    Raises ValueError: no such path, or not a folder, zip or tar. OSError: the URL can't be used. Links that leave the
+    folder are not followed; what a web server calls a folder is none.
     """
+    if is_url(place):
+        return _take_remote(str(place), folder)
+    path = Path(place)
     if path.is_dir():
         return write_atomic(folder / f"{path.resolve().name}.zip", lambda temporary: _pack(path, temporary))
     if not path.is_file():
@@ -28,11 +34,23 @@ def take_meshes(path: Path, folder: Path) -> Path:
 
 def _pack(source: Path, target: Path) -> None:
     root = source.resolve()
+    paths = (path for path in sorted(source.rglob("*")) if path.is_file() and path.resolve().is_relative_to(root))
+    _write(target, ((path.relative_to(source).as_posix(), path.read_bytes()) for path in paths))
+
+
+def _write(target: Path, members: Iterable[tuple[str, bytes]]) -> None:
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(source.rglob("*")):
-            if path.is_file() and path.resolve().is_relative_to(root):
-                info = zipfile.ZipInfo(path.relative_to(source).as_posix(), EPOCH)
-                archive.writestr(info, path.read_bytes())
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), data)
+
+
+def _take_remote(url: str, folder: Path) -> Path:
+    if exists(url):
+        Archive(url)
+        return write_atomic(folder / name_of(url), lambda temporary: download(url, temporary))
+    names = sorted(walk(url), key=PurePosixPath)
+    members = ((name, read_bytes(join(url, name))) for name in names)
+    return write_atomic(folder / f"{name_of(url)}.zip", lambda temporary: _write(temporary, members))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -3,14 +3,13 @@
 Princeton's zips have one folder above the classes; in the aligned version's tar annotations lie beside the meshes.
 """
 
-from pathlib import Path
-
 from c2p.data import meshfolder
 from c2p.data.models import Model
+from c2p.data.places import Place
 from c2p.data.vocabulary import MODELNET10, MODELNET40
 
 
-def list_models(path: Path, *, name: str, complete: bool) -> tuple[list[Model], tuple[str, ...]]:
+def list_models(path: Place, *, name: str, complete: bool) -> tuple[list[Model], tuple[str, ...]]:
     """Models and official class names of ModelNet10 or ModelNet40 (`name`).
 
     complete: every official class has to be there; made sets may hold a part of them.

@@ -1,39 +1,44 @@
 """ShapeNetCore.v2: one zip a synset, as the hub delivers it, and Point-BERT's split lists."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from c2p.data.archive import open_archive
 from c2p.data.models import Model
+from c2p.data.places import Place, name_of
 from c2p.data.vocabulary import SHAPENET, SHAPENET_SYNSETS, is_broken_shapenet
 
 logger = logging.getLogger(__name__)
 MESH_MEMBER = "models/model_normalized.obj"
 
 
-def list_models(folder: Path) -> tuple[list[Model], tuple[str, ...]]:
+def list_models(folder: Path, elsewhere: Sequence[Place] = ()) -> tuple[list[Model], tuple[str, ...]]:
     """Models of the synset archives in a folder that its split lists name, and the class names in synset order.
 
     The folder holds `<synset>.zip` archives (`<synset>/<model>/models/model_normalized.obj`, materials beside it,
     textures in `<synset>/<model>/images`) and the lists train.txt and val.txt (`<synset>-<model>` a line, `.npy`
-    tolerated). Listed models that the archives lack, and the models the published code drops as broken, are left out.
+    tolerated); archives may also lie `elsewhere`. Listed models that the archives lack, and the models the published
+    code drops as broken, are left out.
     Raises ValueError: no archive, an unknown synset, no list, a class without training models.
     """
-    archives = sorted(folder.glob("*.zip"))
+    places = {name_of(place): place for place in [*elsewhere, *folder.glob("*.zip")]}
+    archives = [places[name] for name in sorted(places)]
     if not archives:
         raise ValueError(f"{folder}: no synset archives (<synset>.zip); run the download stage (dvc repro download)")
     splits = {key: name for name in ("train", "val") for key in read_list(folder / f"{name}.txt")}
     names = dict(zip(SHAPENET_SYNSETS, SHAPENET, strict=True))
     models = []
     for path in archives:
-        if path.stem not in names:
+        synset = name_of(path).removesuffix(".zip")
+        if synset not in names:
             raise ValueError(f"{path}: not a ShapeNetCore synset; allowed: the {len(names)} of ShapeNetCore.v2")
-        models += [m for m in _models_of(path, names[path.stem], splits) if not is_broken_shapenet(m.key)]
+        models += [m for m in _models_of(path, synset, names[synset], splits) if not is_broken_shapenet(m.key)]
     if len(models) < len(splits):
         logger.info(
             "%d of %d listed models are used; the others are broken or not in the archives", len(models), len(splits)
         )
-    present = tuple(names[path.stem] for path in archives)
+    present = tuple(names[name_of(path).removesuffix(".zip")] for path in archives)
     for name in present:
         if not any(m.label == name and m.split == "train" for m in models):
             raise ValueError(f"{folder}: class {name} has no training model; add models or remove its archive")
@@ -49,11 +54,11 @@ def read_list(path: Path) -> list[str]:
     return [line.removesuffix(".npy") for line in lines]
 
 
-def _models_of(path: Path, label: str, splits: dict[str, str]) -> list[Model]:
+def _models_of(path: Place, synset: str, label: str, splits: dict[str, str]) -> list[Model]:
     found = []
     for member in open_archive(path).names:
         parts = member.split("/", 2)
-        if len(parts) != 3 or parts[2] != MESH_MEMBER or parts[0] != path.stem:
+        if len(parts) != 3 or parts[2] != MESH_MEMBER or parts[0] != synset:
             continue
         key = f"{parts[0]}-{parts[1]}"
         if key in splits:
