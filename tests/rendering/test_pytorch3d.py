@@ -63,6 +63,33 @@ def test_backends_agree_on_real_meshes(shared_data: Path) -> None:
             compare(replace(mesh, vertices=normalise(mesh.vertices)[0]))
 
 
+def test_a_build_without_cuda_serves_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU is there, PyTorch3D cannot use it: by itself it takes the CPU, asked for the GPU it says so."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(pytorch3d, "_built_for_cuda", lambda: False)
+    monkeypatch.delenv("C2P_DEVICE", raising=False)
+    assert pytorch3d.device() == torch.device("cpu")
+    monkeypatch.setenv("C2P_DEVICE", "cuda")
+    with pytest.raises(ValueError, match=r"^C2P_DEVICE: got 'cuda:0', but PyTorch3D was built without CUDA"):
+        pytorch3d.prepare(make_torus())
+
+
+@pytest.mark.gpu
+def test_the_gpu_sees_what_the_cpu_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.cuda.is_available() or not pytorch3d._built_for_cuda():
+        pytest.skip("needs a CUDA device and PyTorch3D built for it")
+    views = []
+    for device in ("cpu", "cuda"):
+        monkeypatch.setenv("C2P_DEVICE", device)
+        assert pytorch3d.device().type == device
+        scene = pytorch3d.prepare(make_torus())
+        views.append([scene.rasterize(rotation, 2.0, 60.0, 64) for rotation in ROTATIONS])
+    for one, other in zip(*views, strict=True):
+        same = one.face_id == other.face_id
+        assert same.mean() > 0.999
+        np.testing.assert_allclose(one.depth[same], other.depth[same], atol=1e-5)
+
+
 def test_views_agree() -> None:
     one = render_views(make_torus(), ROTATIONS, SETTINGS)
     other = render_views(make_torus(), ROTATIONS, replace(SETTINGS, renderer="pytorch3d"))
