@@ -54,10 +54,10 @@ def run_job(function: Callable[[J], R], job: J, expected: Equipment) -> R:
 def check_worker(module: str, expected: Equipment) -> None:
     """Raises UnequalWorker: this process has more than one thread for numbers, or other code or versions."""
     for name in THREADS:
-        if os.environ.get(name) != "1":
+        if (threads := os.environ.get(name, "not set")) != "1":
             raise UnequalWorker(
-                f"worker {platform.node()}: {name} is {os.environ.get(name, 'not set')}; allowed: 1, since bytes may vary "
-                "with the number of threads; set it where the workers start"
+                f"worker {platform.node()}: {name} is {threads}; allowed: 1, since bytes may vary with the number of "
+                "threads; set it where the workers start"
             )
     have = equipment(module)
     if have == expected:
