@@ -2,6 +2,12 @@
 
 import dataclasses
 import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +15,11 @@ import torch
 
 from c2p import params
 from c2p.models.clip import create_clip, encode_images, encode_text
+from c2p.training.checkpoint import STATE_FILE, CheckpointError
 from c2p.training.steps import TrainingError
 from c2p.training.teacher import augment, contrastive_loss, draw_epoch, train_teacher
 
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = params.Teacher(
     model="c2p-demo", pretrained="", epochs=10, batch=8, lr=1e-3, weight_decay=0.1, warmup=0.1, seed=2
 )
@@ -104,6 +112,93 @@ def test_training_is_deterministic_and_leaves_the_global_generator() -> None:
     pairs = zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert not first.model.training and not any(weight.requires_grad for weight in first.model.parameters())
+
+
+class Stopped(Exception):
+    pass
+
+
+def _stop() -> None:
+    raise Stopped
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _train(
+    folder: Path | None,
+    *,
+    stop: int = 0,
+    how: Callable[[], None] = _stop,
+    save_every_s: float = 0.0,
+    epochs: int = 4,
+) -> torch.nn.Module:
+    images, names = _pictures(8, 0)
+    settings = dataclasses.replace(SETTINGS, epochs=epochs, batch=4)
+    clip = create_clip(settings)
+
+    def on_step(step: int, steps: int, values: dict[str, float]) -> None:
+        if step == stop:
+            how()
+
+    captions = [[name, f"a {name} thing"] for name in names]
+    train_teacher(clip, images, captions, settings, folder=folder, save_every_s=save_every_s, on_step=on_step)
+    return clip.model
+
+
+def _same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_stopped_at_any_step_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    whole = _train(None)
+    for stop in (1, 2, 3, 5, 8):
+        with pytest.raises(Stopped):
+            _train(tmp_path / str(stop), stop=stop)
+        if stop == 3:
+            with pytest.raises(Stopped):
+                _train(tmp_path / str(stop), stop=6)
+        assert _same(_train(tmp_path / str(stop)), whole), stop
+    steps: list[int] = []
+    images, names = _pictures(8, 0)
+    settings = dataclasses.replace(SETTINGS, epochs=4, batch=4)
+    again = create_clip(settings)
+    history = train_teacher(
+        again,
+        images,
+        [[name, f"a {name} thing"] for name in names],
+        settings,
+        folder=tmp_path / "8",
+        on_step=lambda step, total, values: steps.append(step),
+    )
+    assert steps == [] and len(history) == 4 and _same(again.model, whole), "a finished training is not repeated"
+
+
+def test_a_killed_training_goes_on(tmp_path: Path) -> None:
+    """kill -9 in the middle of an epoch; what lies in the folder leads to the same bits."""
+    code = "import sys, test_teacher as t; t.torch.set_num_threads(1); "
+    code += "t._train(t.Path(sys.argv[1]), stop=6, how=t._kill)"
+    here, paths = Path(__file__).resolve().parent, os.pathsep.join(["", *sys.path])
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{paths}"}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=here, env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL and [path.name for path in tmp_path.iterdir()] == [STATE_FILE]
+    assert _same(_train(tmp_path), _train(None))
+
+
+def test_state_is_saved_by_the_clock_and_belongs_to_its_run(tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        _train(tmp_path, stop=7, save_every_s=3600)
+    assert not list(tmp_path.iterdir())
+    _train(tmp_path, save_every_s=3600)
+    assert [path.name for path in tmp_path.iterdir()] == [STATE_FILE], "the end is saved"
+    with pytest.raises(CheckpointError, match=r"another run \(epochs differ\)"):
+        _train(tmp_path, epochs=5)
+    (tmp_path / STATE_FILE).write_bytes(b"PK\3\4")
+    with pytest.raises(CheckpointError, match="not a readable training state") as caught:
+        _train(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_it_learns_to_name_colours_it_has_not_seen_in_that_place() -> None:
