@@ -4,7 +4,7 @@ A sample's ray d = (x, y, 1) leaves the camera at the origin. It meets the face 
 where d.(b x c), d.(c x a) and d.(a x b) have one sign; their shares of their sum are the barycentric weights, and
 a.(b x c) divided by the sum is the view depth. This is ray casting without a search, in the homogeneous form of Olano
 and Greer (1997): nothing is projected or clipped, and since the edge functions of neighbouring faces are each other's
-exact negatives, no ray slips through a closed surface.
+exact negatives, no ray slips through between two of them.
 """
 
 from math import radians, tan
