@@ -106,7 +106,7 @@ class Archive:
             system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
             if system:  # decompressors raise OSError without a number, and a file has no place before its start
                 raise
-            said = _printable(str(error))
+            said = printable(str(error))
             raise MemberError(f"{self.path}: member {name} can't be read ({said})") from None
         if len(data) != size:
             raise MemberError(f"{self.path}: member {name} is cut short")
@@ -199,7 +199,7 @@ def _check_end(file: tarfile.TarFile) -> None:
 
 def _inside(written: str) -> str:
     """A member's name with plain slashes and without `./`; empty: it is hidden or leaves the archive."""
-    plain = _printable(written).replace("\\", "/")
+    plain = printable(written).replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     if not parts or plain.startswith("/") or hidden or ":" in parts[0]:
@@ -208,7 +208,7 @@ def _inside(written: str) -> str:
     return written if name == written else name  # one string instead of two
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text with %XX in place of line ends, other control characters, and bytes that are no UTF-8 (tarfile's way)."""
     return text if text.isprintable() else "".join(c if c.isprintable() else f"%{ord(c) & 0xFF:02X}" for c in text)
 

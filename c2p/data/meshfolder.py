@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 from c2p.data.archive import open_archive
 from c2p.data.models import Model, UpAxis
@@ -48,9 +49,11 @@ def _model(path: Place, member: str, up: UpAxis) -> Model | None:
 
 
 def _unique(path: Place, models: list[Model]) -> list[Model]:
-    doubled = [key for key, count in Counter(m.key for m in models).items() if count > 1]
-    if doubled:
-        raise ValueError(
-            f"{path}: two meshes share the key {doubled[0]}; rename one (names count without their extension)"
-        )
-    return sorted(models, key=lambda m: m.key)
+    ordered = sorted(models, key=lambda m: (m.key, m.member))
+    for model, following in pairwise(ordered):
+        if model.key == following.key:
+            raise ValueError(
+                f"{path}: two meshes share the key {model.key}; rename one of {model.member} and {following.member} "
+                "(class, split and file name count, without ending, and _ for all but letters, digits and -)"
+            )
+    return ordered

@@ -1,6 +1,7 @@
 """ShapeNetCore.v2: one zip a synset, as the hub delivers it, and Point-BERT's split lists."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from c2p.data.vocabulary import SHAPENET, SHAPENET_SYNSETS, is_broken_shapenet
 
 logger = logging.getLogger(__name__)
 MESH_MEMBER = "models/model_normalized.obj"
+_KEY = re.compile(r"[0-9A-Za-z_-]+")
 
 
 def list_models(folder: Path, elsewhere: Sequence[Place] = ()) -> tuple[list[Model], tuple[str, ...]]:
@@ -62,5 +64,7 @@ def _models_of(path: Place, synset: str, label: str, splits: dict[str, str]) -> 
             continue
         key = f"{parts[0]}-{parts[1]}"
         if key in splits:
+            if not _KEY.fullmatch(key):  # WebDataset splits the names of members at dots
+                raise ValueError(f"{path}: model {parts[1]!r}; allowed in names: letters, digits, - and _")
             found.append(Model(key, label, splits[key], str(path), member, f"{parts[0]}/{parts[1]}", "y"))
     return found
