@@ -13,6 +13,10 @@ from typing import Any, Literal
 import yaml
 
 
+TEMPLATE_SETS = ("clip-80", "clip-7")
+"""Named sets of prompts (c2p.models.prompts)."""
+
+
 class ParameterError(ValueError):
     """A parameter that is unknown, of the wrong type or out of range; the message is one line and names it."""
 
@@ -234,10 +238,15 @@ class Zeroshot:
     """Paper: six for the benchmark sets."""
     template: str
     """Prompt with one {} for the class name (paper: image of a {})."""
+    templates: tuple[str, ...]
+    """Ensemble whose text features are averaged; empty: `template` alone (paper). Texts as `template`, or names of sets:
+    clip-80 and clip-7, those CLIP's authors use on ImageNet."""
 
     def __post_init__(self) -> None:
-        plain = self.template.count("{}") == 1 and self.template.count("{") == self.template.count("}") == 1
-        _require(plain, "zeroshot.template", self.template, "a text with exactly one {} and no other braces")
+        _template("zeroshot.template", self.template, "")
+        for number, text in enumerate(self.templates):
+            if text not in TEMPLATE_SETS:
+                _template(f"zeroshot.templates[{number}]", text, f", or one of {', '.join(TEMPLATE_SETS)}")
 
 
 @dataclass(frozen=True)
@@ -463,6 +472,12 @@ def _seeds(section: Any, *keys: str) -> None:
         value = getattr(section, key)
         values = value if isinstance(value, tuple) else (value,)
         _require(all(0 <= v < 2**32 for v in values), _name(section, key), value, "0 to 4294967295")
+
+
+def _template(name: str, text: str, others: str) -> None:
+    """A prompt with one place for the class name."""
+    plain = text.count("{}") == 1 and text.count("{") == text.count("}") == 1
+    _require(plain, name, text, f"a text with exactly one {{}} and no other braces{others}")
 
 
 def _distinct(section: Any, *keys: str) -> None:

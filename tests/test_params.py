@@ -99,6 +99,7 @@ def test_a_surface_has_no_weighted_mean(raw: dict) -> None:
         ("download", "benchmarks", [], "at least one"),
         ("fewshot", "dataset", "meshes", "one of download.benchmarks"),
         ("zeroshot", "template", "a photo", "exactly one {}"),
+        ("zeroshot", "templates", ["a {}", "clip-90"], "or one of clip-80, clip-7"),
         ("ablations", "dilations", [0, 1], "at least 1"),
     ],
 )
