@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import yaml
 
-
 TEMPLATE_SETS = ("clip-80", "clip-7")
 """Named sets of prompts (c2p.models.prompts)."""
 
@@ -239,8 +238,8 @@ class Zeroshot:
     template: str
     """Prompt with one {} for the class name (paper: image of a {})."""
     templates: tuple[str, ...]
-    """Ensemble whose text features are averaged; empty: `template` alone (paper). Texts as `template`, or names of sets:
-    clip-80 and clip-7, those CLIP's authors use on ImageNet."""
+    """Ensemble whose text features are averaged; empty: `template` alone (paper). Texts as `template`, or names of
+    sets: clip-80 and clip-7, those CLIP's authors use on ImageNet."""
 
     def __post_init__(self) -> None:
         _template("zeroshot.template", self.template, "")
