@@ -17,9 +17,8 @@ from typing import Any, BinaryIO, cast
 
 Place = str | Path
 
-BLOCK = 1 << 20
-"""Bytes fetched at least at a time when a remote file is read here and there (1 MiB; docs/scaling.md has what other
-sizes cost)."""
+BLOCK = 2 << 20
+"""Bytes fetched at a time when a remote file is read here and there (2 MiB; docs/scaling.md has what others cost)."""
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss"})
 """Protocols whose uploads appear whole or not at all under their name."""
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
@@ -100,16 +99,18 @@ def size(place: Place) -> int:
     return int(_info(str(place))["size"]) if is_url(place) else Path(place).stat().st_size
 
 
-def open_file(place: Place, *, block: int = BLOCK) -> BinaryIO:
-    """A file opened for reading here and there; of a remote one, `block` bytes more than asked for are fetched ahead.
+def open_file(place: Place, *, ahead: int = 0) -> BinaryIO:
+    """A file opened for reading here and there.
 
+    Of a remote one whole blocks are fetched, and the last 32 kept; or, where `ahead` is given, what is asked for and so
+    many bytes after it.
     Raises OSError: as all functions here; also where a server doesn't serve ranges.
     """
     if not is_url(place):
         return Path(place).open("rb")
     with _told(place):
         files, path = _resolve(str(place))
-        file = files.open(path, "rb", block_size=block, cache_type="readahead")
+        file = files.open(path, "rb", block_size=ahead or BLOCK, cache_type="readahead" if ahead else "blockcache")
     if not file.seekable() or file.size is None:
         raise PlaceError(f"{place}: the server doesn't serve ranges of a file; copy it to a disk or an object store")
     return cast(BinaryIO, _Remote(str(place), file))

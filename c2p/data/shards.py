@@ -19,7 +19,7 @@ from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 from c2p.params import Depth, Render
 
-TABLE_BLOCK = 1 << 16
+TABLE_AHEAD = 1 << 16
 """Bytes fetched ahead in a remote table of which a few rows are wanted."""
 
 
@@ -90,7 +90,7 @@ def _clouds(samples: Sequence[SampleRef]) -> dict[str, np.ndarray]:
         keys.setdefault(sample.points, []).append(sample.key)
     clouds = {}
     for path, wanted in keys.items():
-        source = open_file(path, block=TABLE_BLOCK) if is_url(path) else path
+        source = open_file(path, ahead=TABLE_AHEAD) if is_url(path) else path
         table = pq.read_table(source, columns=["key", "points"], filters=[("key", "in", wanted)])
         for key, cloud in zip(table["key"].to_pylist(), table["points"].to_numpy(), strict=True):
             clouds[key] = np.array(cloud, dtype=np.float32).reshape(-1, 3)
