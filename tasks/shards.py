@@ -2,15 +2,17 @@
 
 import csv
 import logging
+import os
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from c2p.data.files import write_json
-from c2p.data.manifest import read_manifest, shard_rows, summary, verify, write_manifest
+from c2p.data.files import temporary_name, write_json
+from c2p.data.manifest import FILE, read_manifest, shard_rows, summary, verify, write_manifest
 from c2p.data.parts import read_scene
 from c2p.data.scene import versions
 from c2p.data.shards import SampleRef, cloud_digests, views_digest, write_shard
@@ -63,18 +65,15 @@ def run(params: Params, root: Path, map_: Map) -> None:
             jobs.append(ShardJob(f"{split}-{number:06d}.tar", piece, store, samples, params.depth, params.render))
     _check_classes(classes, [rows[s.key] for job in jobs for s in job.samples])
     map_(shard_job, jobs, names=[job.name.removesuffix(".tar") for job in jobs])
-    manifest_rows = []
-    for job in jobs:
-        places = _places(job, store.link(job.key, ".tar", layout.shards / job.name))
-        for sample in job.samples:
-            placed = {"shard": job.name, "captions": captions.get(sample.key, []), **places[sample.key]}
-            manifest_rows.append(rows[sample.key] | placed)
-    names = {job.name for job in jobs}
-    for other in layout.shards.glob("*.tar"):
-        if other.name not in names:  # of an earlier run with more shards
-            other.unlink()
-    manifest_rows += [row | {"shard": "", "sha256": ""} for _, row in sorted(rows.items()) if row["reason"]]
-    write_manifest(layout.shards, classes, manifest_rows)
+    staged = {layout.shards / job.name: temporary_name(layout.shards / job.name) for job in jobs}
+    try:
+        for job, temporary in zip(jobs, staged.values(), strict=True):
+            store.link(job.key, ".tar", temporary)
+        manifest_rows = _manifest_rows(jobs, list(staged.values()), rows, captions)
+        write_manifest(layout.shards, classes, manifest_rows, commit=lambda: _put_in_place(layout.shards, staged))
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
     manifest = read_manifest(layout.shards)
     if wrong := verify(manifest):
         raise RuntimeError(
@@ -88,6 +87,32 @@ def shard_job(job: ShardJob) -> None:
     job.store.get_or_make(job.key, ".tar", lambda out: write_shard(out, job.samples, job.depth, job.render))
 
 
+def _manifest_rows(
+    jobs: Sequence[ShardJob], shards: Sequence[Path], rows: dict[str, dict[str, Any]], captions: dict[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the manifest: samples in the order of the shards, then what could not be used, by key."""
+    for job, shard in zip(jobs, shards, strict=True):
+        places = _places(job, shard)
+        for sample in job.samples:
+            placed = {"shard": job.name, "captions": captions.get(sample.key, []), **places[sample.key]}
+            yield rows[sample.key] | placed
+    for _, row in sorted(rows.items()):
+        if row["reason"]:
+            yield row | {"shard": "", "sha256": ""}
+
+
+def _put_in_place(folder: Path, staged: dict[Path, Path]) -> None:
+    """Give the shards their names; without a manifest while they are not those that it tells of."""
+    same = all(shard.exists() and shard.samefile(temporary) for shard, temporary in staged.items())
+    others = [path for path in folder.glob("*.tar") if path not in staged and not path.name.startswith(".")]
+    if not same or others:
+        (folder / FILE).unlink(missing_ok=True)
+    for shard, temporary in staged.items():
+        os.replace(temporary, shard)
+    for other in others:  # of an earlier run with more shards
+        other.unlink()
+
+
 def _places(job: ShardJob, shard: Path) -> dict[str, dict[str, Any]]:
     """What the manifest says of a finished shard's samples.
 
@@ -99,7 +124,6 @@ def _places(job: ShardJob, shard: Path) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         damage = str(error)
     if damage:
-        shard.unlink()
         job.store.forget(job.key, ".tar")
         raise ValueError(f"shards: {job.name} was damaged after it was finished ({damage}); it is removed: run again")
     return places

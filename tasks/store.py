@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2p.data.files import sweep, temporary_name, write_atomic, write_text
+from c2p.data.files import sweep, telling_no_room, temporary_name, write_atomic, write_text
 from c2p.data.places import Place, download, exists, is_url, join, name_of, remove, to_place, upload
 
 
@@ -139,19 +139,20 @@ def link_into(piece: Path, out: Path) -> Path:
 
     Files that DVC tracks are read-only in spirit: write a new file and rename it, never write into a linked one.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(out)
-    try:
+    with telling_no_room(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(out)
         try:
-            os.link(piece, temporary)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
-                raise
-            shutil.copyfile(piece, temporary)
-            _flush(temporary)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+            try:
+                os.link(piece, temporary)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                    raise
+                shutil.copyfile(piece, temporary)
+                _flush(temporary)
+            os.replace(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
     return out
 
 
@@ -159,17 +160,18 @@ def _make_here(targets: Sequence[Place], make: Callable[..., object]) -> None:
     """Fill temporary files beside the targets and give them their names."""
     paths = [Path(target) for target in targets]
     temporaries = [temporary_name(path) for path in paths]
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    try:
-        make(*temporaries)
-        for temporary in temporaries:
-            _flush(temporary)
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
-    _flush(paths[0].parent)
+    with telling_no_room(paths[0]):
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
+        try:
+            make(*temporaries)
+            for temporary in temporaries:
+                _flush(temporary)
+            for temporary, path in zip(temporaries, paths, strict=True):
+                os.replace(temporary, path)
+        finally:
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
+        _flush(paths[0].parent)
 
 
 def _make_there(targets: Sequence[Place], make: Callable[..., object]) -> None:

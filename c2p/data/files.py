@@ -1,18 +1,21 @@
 """Atomic files: whole under their name or not there at all."""
 
+import errno
 import hashlib
 import json
 import os
 import re
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}-")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAME = 100
 """Characters of a file's name that its temporary name repeats: file systems allow 255 bytes in all."""
 _CLOCK_SLACK_S = 3600
@@ -23,17 +26,47 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a temporary file beside `path`, flush it to disk and give it its name.
 
     The temporary name is hidden and says whose it is (`temporary_name`); it is removed when `write` fails.
+    Raises NoRoom, and what `write` raises.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with telling_no_room(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(path)
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     return path
+
+
+class NoRoom(OSError):
+    """The disk, or what the user may have of it, is full; the message is one line."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@contextmanager
+def telling_no_room(path: Path) -> Iterator[None]:
+    """Say which file there was no room for, and what to do: the system's error often names no file.
+
+    Raises NoRoom.
+    """
+    try:
+        yield
+    except NoRoom:
+        raise
+    except Exception as error:
+        full = next((cause for cause in _causes(error) if getattr(cause, "errno", None) in _FULL), None)
+        if full is None:
+            raise
+        number = full.errno or errno.ENOSPC
+        raise NoRoom(
+            number,
+            f"{path}: {os.strerror(number)}; make room there and run again: what is finished is kept",
+        ) from error
 
 
 def temporary_name(path: Path) -> Path:
@@ -89,3 +122,12 @@ def _is_being_written(path: Path, pid: int) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _causes(error: BaseException) -> Iterator[OSError]:
+    """System errors that led to an error: closing a half-written file raises what hides them."""
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, OSError):
+            yield known
+        known = known.__cause__ or known.__context__

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,8 @@ from c2p.data.pointset import PointSet
 from c2p.data.tars import decode_npy, index_tar, read_range
 
 FILE = "manifest.parquet"
+_BATCH = 1000
+"""Rows that are Python objects at a time."""
 SCHEMA = pa.schema(
     [
         ("key", pa.string()),
@@ -61,10 +64,22 @@ class Manifest:
         return [row for row in self.rows if not row["shard"]]
 
 
-def write_manifest(folder: Path, classes: Sequence[str], rows: Sequence[dict[str, Any]]) -> Path:
-    """Write the manifest of a shard folder; the order of rows is kept."""
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA).replace_schema_metadata({"classes": "\n".join(classes)})
-    return write_atomic(folder / FILE, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+def write_manifest(
+    folder: Path, classes: Sequence[str], rows: Iterable[dict[str, Any]], *, commit: Callable[[], None] = lambda: None
+) -> Path:
+    """Write the manifest of a shard folder; the order of rows is kept.
+
+    commit: puts the shards in their place; called when the manifest is on the disk and has not got its name yet.
+    """
+
+    def write(temporary: Path) -> None:
+        tables = [pa.Table.from_pylist(batch, schema=SCHEMA) for batch in _batches(rows)]  # far smaller than the rows
+        table = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+        table = table.replace_schema_metadata({"classes": "\n".join(classes)})
+        pq.write_table(table, temporary, compression="zstd")
+        commit()
+
+    return write_atomic(folder / FILE, write)
 
 
 def read_manifest(folder: Place) -> Manifest:
@@ -185,3 +200,9 @@ def _digest(file: BinaryIO, members: Sequence[dict[str, Any]]) -> str:
         file.seek(member["offset"])
         digest.update(file.read(member["size"]))
     return digest.hexdigest()
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

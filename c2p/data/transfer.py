@@ -17,7 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
-from c2p.data.files import write_json
+from c2p.data.files import telling_no_room, write_json
 from c2p.data.kinds import HEAD, KindError, check_head
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,8 @@ def check_space(folder: Path, need: int, *, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if need + SPARE_BYTES > free:
         wanted, left = need / 1e9, free / 1e9
-        raise OSError(errno.ENOSPC, f"{what}: {wanted:.2f} GB to come, {left:.2f} GB free: make room and run again")
+        said = f"{folder}: {what}: {wanted:.2f} GB to come, {left:.2f} GB free: make room and run again"
+        raise OSError(errno.ENOSPC, said)
 
 
 def _attempt(offer: Offer, target: Path, progress: Progress | None) -> Path:
@@ -220,7 +221,7 @@ def _receive(answer: requests.Response, target: Path, done: int, total: int, pro
     most = total or MAX_BYTES
     # Some servers label an archive that is compressed itself as if compression were theirs: those bytes are the file.
     decode = not target.name.endswith((".gz", ".tgz"))
-    with part_of(target).open("ab") as out:
+    with telling_no_room(part_of(target)), part_of(target).open("ab") as out:
         for piece in answer.raw.stream(PIECE, decode_content=decode):
             if done == 0:
                 try:
