@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 TEMPLATE_SETS = ("clip-80", "clip-7")
-"""Named sets of prompts (c2p.models.prompts)."""
+"""Named sets of prompts (c2p.models.templates)."""
 
 
 class ParameterError(ValueError):

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import torch
 
-from c2p.data.features import read_features
+from c2p.data.features import read_features, read_text
 from c2p.data.files import sha256
 from c2p.data.manifest import read_manifest, read_points
 from c2p.evaluation.revision import code_revision
 from c2p.geometry.views import view_set
-from c2p.models.clip import WEIGHTS_FILE, encode_text, load_clip
+from c2p.models.clip import WEIGHTS_FILE, clip_digest, load_clip
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.device import compute_device
+from c2p.models.prompts import class_text
+from c2p.models.templates import templates_of
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints
 from c2p.training.curves import Curves, open_curves
@@ -52,17 +54,18 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
     layout, machine = Layout(root), training_machine()
     manifest = read_manifest(layout.shards)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
-    targets = read_features(layout.features, manifest, "train")
+    targets = read_features(layout.features, manifest, "train", teacher=clip_digest(layout.clip))
     clip = load_clip(layout.clip)
     rotations = torch.as_tensor(view_set(params.render.views).rotations, dtype=torch.float32)
-    text = encode_text(clip, [params.zeroshot.template.format(name) for name in manifest.classes])
+    templates = templates_of(params.zeroshot)
+    text = torch.from_numpy(class_text(read_text(layout.features, manifest.classes, templates)))
     encoder = DepthEncoder.from_clip(clip).to(device)
     inputs = [sha256(layout.shards / "manifest.parquet"), sha256(layout.clip / WEIGHTS_FILE), targets.digest]
     recipe = [
         replace(params.pretrain, seeds=(int(seed),)),
         params.depth,
         params.render.views,
-        params.zeroshot.template,
+        templates,
         seed,
     ]
     piece = key("pretrain", code_digest("tasks.pretrain"), inputs, recipe)

@@ -80,12 +80,14 @@ class EncodeJob:
 
 @dataclass(frozen=True)
 class TextJob:
-    """Prompts to encode."""
+    """Classes whose prompts are to be encoded."""
 
     label: str
     encoder: Path
     weights: str
-    prompts: tuple[str, ...]
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+    """An ensemble where there are several: its mean is kept."""
     device: str
     out: Path
 
@@ -102,12 +104,13 @@ def open_source(path: Path) -> Source:
 
 def run_job(job: EncodeJob | TextJob) -> Path:
     """Encode and write the piece."""
-    from c2p.models.clip import encode_images, encode_text
+    from c2p.models.clip import encode_images
+    from c2p.models.prompts import class_text, encode_prompts
 
     clip = _load(job.encoder, job.weights, job.device)
     with one_thread():
         if isinstance(job, TextJob):
-            return write_array(job.out, encode_text(clip, job.prompts).cpu().numpy())
+            return write_array(job.out, class_text(encode_prompts(clip, job.classes, job.templates)))
         views = view_set(job.views)
         features = encode_views(
             lambda images: encode_images(clip, images, standardise=job.drawing.standardise),
@@ -171,11 +174,12 @@ class Bank:
             pieces.append(out)
         return tuple(pieces)
 
-    def text(self, encoder: Path, template: str, classes: Sequence[str]) -> Path:
-        """Plan the features (K, C) of the classes' prompts, of length one; returns their file."""
-        prompts = tuple(template.format(name) for name in classes)
-        out = place(self.folder, {"prompts": prompts, "encoder": self.weights(encoder), "code": self._code})
-        self._plan(TextJob(f"prompts {template}", encoder, self.weights(encoder), prompts, self.device, out))
+    def text(self, encoder: Path, templates: Sequence[str], classes: Sequence[str]) -> Path:
+        """Plan the features (K, C) of the classes under an ensemble of templates, of length one; returns their file."""
+        texts = tuple(classes), tuple(templates)
+        out = place(self.folder, {"texts": texts, "encoder": self.weights(encoder), "code": self._code})
+        label = f"prompts {templates[0]}" + (f" and {len(templates) - 1} more" if len(templates) > 1 else "")
+        self._plan(TextJob(label, encoder, self.weights(encoder), *texts, self.device, out))
         return out
 
     def make(self, map_: Map) -> None:

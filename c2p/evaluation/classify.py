@@ -14,7 +14,9 @@ from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.meshes import normalise, rotate_up
 from c2p.geometry.points import sample_surface
 from c2p.geometry.views import view_set
-from c2p.models.clip import Clip, encode_images, encode_text
+from c2p.models.clip import Clip, encode_images
+from c2p.models.prompts import class_text, encode_prompts
+from c2p.models.templates import templates_of
 from c2p.params import Params
 
 
@@ -38,12 +40,12 @@ def load_cloud(path: str, params: Params, *, up: UpAxis) -> np.ndarray:
 
 @torch.no_grad()
 def classify_clouds(clouds: Sequence[np.ndarray], labels: Sequence[str], clip: Clip, params: Params) -> np.ndarray:
-    """Probabilities of the labels for each cloud: CLIP2Point Eq. 15 under the zero-shot views and template.
+    """Probabilities of the labels for each cloud: CLIP2Point Eq. 15 under the zero-shot views and templates.
 
     clouds: N arrays (P, 3) float32, unit sphere, y up; clip: the depth encoder with its text tower. Returns (N, K).
     """
     rotations = torch.as_tensor(view_set(params.zeroshot.views).rotations, dtype=torch.float32)
-    text = encode_text(clip, [params.zeroshot.template.format(label) for label in labels]).cpu().numpy()
+    text = class_text(encode_prompts(clip, labels, templates_of(params.zeroshot)))
     scale = float(clip.model.logit_scale.exp())
     rows = []
     for cloud in clouds:

@@ -27,6 +27,7 @@ from c2p.evaluation.features import digest_array, digest_code, place
 from c2p.evaluation.methods import Method
 from c2p.evaluation.predictions import PredictionTable, predict
 from c2p.evaluation.scores import DIGITS, Scores, score, summarise
+from c2p.models.templates import templates_of
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,11 @@ class Experiment:
             return PointclipDrawing(settings.adapter_size, POINTCLIP_FEWSHOT_DISTANCE)
         return PointclipDrawing(settings.size, POINTCLIP_ZEROSHOT_DISTANCE)
 
-    def template(self, method: Method) -> str:
-        """The method's prompt."""
+    def templates(self, method: Method) -> tuple[str, ...]:
+        """The method's prompts: PointCLIP's own, or the ensemble of the parameters."""
         if method.recipe == "clip2point":
-            return self.settings.zeroshot.template
-        return POINTCLIP_ZEROSHOT_TEMPLATE if method.adapter == "none" else POINTCLIP_FEWSHOT_TEMPLATE
+            return templates_of(self.settings.zeroshot)
+        return (POINTCLIP_ZEROSHOT_TEMPLATE if method.adapter == "none" else POINTCLIP_FEWSHOT_TEMPLATE,)
 
     def inputs(self, source: Source, encoders: Sequence[Path]) -> str:
         """Digest of a benchmark file and the weights of encoders, short."""
@@ -205,7 +206,7 @@ def _plan(
 
     train, test = pieces("train", encoded), pieces("test", None)
     rows, labels = np.searchsorted(encoded, drawn), bench.train.labels[drawn]
-    text = lab.bank.text(lab.clip_dir, lab.template(cell.method), bench.classes)
+    text = lab.bank.text(lab.clip_dir, lab.templates(cell.method), bench.classes)
     recipe = _recipe(lab, cell.method, epochs)
     key = {
         "adapter": cell.method.adapter,

@@ -22,7 +22,14 @@ Draw = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Images (B, 3, H, W) in [0, 1] to features (B, C)."""
 
-FEATURE_CODE = ("c2p.geometry.depth", "c2p.geometry.views", "c2p.models.clip", "c2p.evaluation.drawings", __name__)
+FEATURE_CODE = (
+    "c2p.geometry.depth",
+    "c2p.geometry.views",
+    "c2p.models.clip",
+    "c2p.models.prompts",
+    "c2p.evaluation.drawings",
+    __name__,
+)
 """Modules whose text decides what a feature is."""
 
 

@@ -20,6 +20,7 @@ from c2p.evaluation.drawings import Clip2PointDrawing
 from c2p.evaluation.experiment import AdaptedCell, Experiment, adapt, describe
 from c2p.evaluation.features import read_features
 from c2p.evaluation.zeroshot import zeroshot_logits
+from c2p.models.templates import templates_of
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -63,7 +64,7 @@ def run_zeroshot(
         views = settings.render.views if dataset == VALIDATION else settings.zeroshot.views
         classes = source.read().classes
         for method in methods.ZEROSHOT:
-            text = lab.bank.text(clip_dir, lab.template(method), classes)
+            text = lab.bank.text(clip_dir, lab.templates(method), classes)
             pieces: dict[int | None, tuple[Path, ...]] = {}
             for position, seed in enumerate(seeds if method.pretrained else [None]):
                 label = f"{dataset} {method.slug}" + ("" if seed is None else f" seed {seed}")
@@ -160,7 +161,7 @@ def run_ablations(
             slug = methods.rendering_slug("zeroshot", aggregation, dilation)
             views = settings.zeroshot.views
             zeroshot[slug] = lab.bank.features(clip_dir, source, "test", drawing, views, label=f"{dataset} {slug}")
-    text = lab.bank.text(clip_dir, settings.zeroshot.template, source.read().classes)
+    text = lab.bank.text(clip_dir, templates_of(settings.zeroshot), source.read().classes)
     metrics: Metrics = {dataset: adapt(lab, source, dataset, cells, seeds=section.seeds, shots=section.shots)}
     for slug, pieces in zeroshot.items():
         logits = zeroshot_logits(read_features(pieces), np.load(text, allow_pickle=False))

@@ -95,7 +95,7 @@ def write_results(
         "Profile": settings.profile,
         "Teacher": ", ".join(filter(None, (settings.teacher.model, settings.teacher.pretrained))),
         "Pre-training seeds": ", ".join(map(str, settings.pretrain.seeds)),
-        "Prompt": settings.zeroshot.template,
+        "Prompt": ", ".join(settings.zeroshot.templates) or settings.zeroshot.template,
         "Code (git tree of c2p/)": code_revision(PACKAGE),
     } | dict(provenance or {})
     report = Report(settings, cells, tables, curves=curves, used=used, rejected=rejected, provenance=lines, **shown)

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from c2p.data.features import read_features, write_feature_part
 from c2p.data.manifest import (
     FILE,
     read_manifest,
@@ -155,22 +154,3 @@ def test_a_manifest_of_rejected_models_only(tmp_path: Path) -> None:
     row = {"key": "a", "label": "chair", "split": "train", "shard": "", "reason": "no faces"}
     manifest = read_manifest(write_manifest(tmp_path, ["chair"], [row]).parent)
     assert manifest.split("train") == [] and len(manifest.rejected) == 1 and verify(manifest) == []
-
-
-def test_features_belong_to_their_shards(shards: Path, tmp_path: Path) -> None:
-    manifest = read_manifest(shards)
-    folder = tmp_path / "features"
-    folder.mkdir()
-    values = np.random.default_rng(0).normal(size=(5, 10, 4)).astype(np.float32)
-    with pytest.raises(ValueError, match=r"train-000000\.npy: no such features; make them with"):
-        read_features(folder, manifest, "train")
-    write_feature_part(folder / "train-000000.npy", values)
-    read = read_features(folder, manifest, "train")
-    assert read.keys == tuple(row["key"] for row in manifest.split("train"))
-    assert np.array_equal(read.values, values.astype(np.float16))
-    assert read.digest == read_features(folder, manifest, "train").digest
-    write_feature_part(folder / "train-000000.npy", values[:4])
-    with pytest.raises(ValueError, match="4 features for 5 samples"):
-        read_features(folder, manifest, "train")
-    with pytest.raises(ValueError, match="no sample in split 'test'"):
-        read_features(folder, manifest, "test")
