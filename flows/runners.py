@@ -95,7 +95,8 @@ def _api_url() -> str:
     """Where workers report to; without the address each would start a temporary server of its own."""
     with get_client(sync_client=True) as client:
         url = str(client.api_url)
-    if _address() and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
+    local = ("127.0.0.1", "localhost", "::1")
+    if _address() and urlsplit(_address()).hostname not in local and urlsplit(url).hostname in local:
         logger.warning(
             "Prefect's API is at %s, which workers on other machines can't reach: start a server that listens to them "
             "(prefect server start --host 0.0.0.0) and set PREFECT_API_URL to its address",

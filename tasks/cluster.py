@@ -19,7 +19,18 @@ from tasks.shard_map import THREADS
 J = TypeVar("J")
 R = TypeVar("R")
 
-LIBRARIES = ("embreex", "numba", "numpy", "pillow", "pyarrow", "torch", "trimesh", "webdataset")
+LIBRARIES = (
+    "embreex",
+    "numba",
+    "numpy",
+    "pillow",
+    "pyarrow",
+    "pytorch3d",
+    "torch",
+    "trimesh",
+    "warp-lang",
+    "webdataset",
+)
 
 
 class UnequalWorker(ValueError):
