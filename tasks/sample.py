@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from c2p.data.clouds import sample_part
-from c2p.data.files import sha256
+from c2p.data.clouds import cloud_digest, sample_part
 from c2p.data.places import Place
 from c2p.data.scene import versions
 from c2p.params import Params
@@ -34,9 +33,8 @@ def run(params: Params, root: Path, map_: Map) -> None:
     code, made_with = code_digest("tasks.sample"), versions("numba", "numpy", "pyarrow")
     jobs = []
     for path in sorted(layout.clouds.glob("part-*.parquet")):
-        digest = sha256(path)
-        piece = key("sample", code, params.sample, made_with, digest)
-        jobs.append(SampleJob(path.name, piece, store, store.share(path, digest), params.sample.points))
+        piece = key("sample", code, params.sample, made_with, cloud_digest(path))
+        jobs.append(SampleJob(path.name, piece, store, store.share(path), params.sample.points))
     if not jobs:
         raise ValueError(f"{layout.clouds}: no clouds; run the render stage (dvc repro render)")
     map_(sample_job, jobs, names=[job.name.removesuffix(".parquet") for job in jobs])

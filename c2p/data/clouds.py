@@ -1,5 +1,6 @@
 """Clouds: farthest points of surface clouds and of benchmark objects."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,23 @@ def farthest_clouds(clouds: np.ndarray, count: int) -> np.ndarray:
     Raises ValueError: P is less than count.
     """
     return np.stack([farthest_cloud(cloud, count) for cloud in clouds])
+
+
+def cloud_digest(clouds: Path) -> str:
+    """SHA-256 of the keys and points of a part's usable rows: all that `sample_part` depends on.
+
+    Raises ValueError: the file is damaged.
+    """
+    try:
+        table = pq.read_table(clouds, columns=["key", "points", "reason"])
+    except (pa.ArrowInvalid, OSError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{clouds}: damaged ({said}); make it again with `dvc repro -f render`") from None
+    digest = hashlib.sha256()
+    for key, cloud, reason in zip(*(table[c].to_numpy() for c in table.column_names), strict=True):
+        if not reason:
+            digest.update(f"{key} {len(cloud)}\n".encode() + np.ascontiguousarray(cloud).tobytes())
+    return digest.hexdigest()
 
 
 def sample_part(clouds: Place, count: int, out: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import webdataset
@@ -70,8 +71,15 @@ def views_digest(tar: Place, views: Sequence[tuple[int, int]]) -> str:
 
 
 def cloud_digests(points: Path) -> dict[str, str]:
-    """SHA-256 of each sample's points in a part, by key."""
-    table = pq.read_table(points, columns=["key", "points"])
+    """SHA-256 of each sample's points in a part, by key.
+
+    Raises ValueError: the file is damaged.
+    """
+    try:
+        table = pq.read_table(points, columns=["key", "points"])
+    except (pa.ArrowInvalid, OSError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{points}: damaged ({said}); make it again with `dvc repro -f sample`") from None
     clouds = table["points"].to_numpy()
     return {k: hashlib.sha256(c.tobytes()).hexdigest() for k, c in zip(table["key"].to_pylist(), clouds, strict=True)}
 
