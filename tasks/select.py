@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from c2p.data.files import sha256, write_json
-from c2p.models.card import model_card
+from c2p.models.card import Chosen, model_card
 from c2p.models.clip import WEIGHTS_FILE, Clip, load_clip
 from c2p.models.depth_encoder import DepthEncoder, load_visual, save_depth_encoder
 from c2p.params import Params
@@ -30,15 +30,24 @@ def run(params: Params, root: Path, map_: Map) -> None:
     histories = {seed: _history(layout.pretrain / f"seed-{seed}") for seed in seeds}
     selection = select_checkpoint(histories)
     clip = load_clip(layout.clip)
+    chosen = {seed: _row(histories[seed], selection.epochs[seed]) for seed in seeds}
+    told = {seed: Chosen(selection.epochs[seed], row[ACCURACY], row[CLASS_MEAN]) for seed, row in chosen.items()}
     for seed in seeds:
         encoder = _encoder(clip, layout.pretrain / f"seed-{seed}", selection.epochs[seed])
-        card = model_card(params, seed=seed, epoch=selection.epochs[seed], accuracy=selection.accuracies[seed])
+        card = model_card(
+            params,
+            seed=seed,
+            chosen=told,
+            width=clip.width,
+            image_size=clip.image_size[0],
+            mean=clip.mean,
+            std=clip.std,
+        )
         save_depth_encoder(encoder, clip, layout.encoder / f"seed-{seed}", card)
         if seed == selection.seed:
             save_depth_encoder(encoder, clip, layout.encoder, card)
     rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
     write_history(layout.plots("pretrain"), rows)
-    chosen = {seed: _row(histories[seed], selection.epochs[seed]) for seed in seeds}
     accuracies = {seed: {name: chosen[seed][name] for name in (ACCURACY, CLASS_MEAN)} for seed in seeds}
     write_json(
         layout.metrics("select"),
