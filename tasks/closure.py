@@ -16,6 +16,7 @@ MACHINERY = frozenset(
     Path(name)
     for name in (
         "c2p/data/places.py",
+        "c2p/data/pruning.py",
         "c2p/params.py",
         "tasks/closure.py",
         "tasks/events.py",

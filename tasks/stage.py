@@ -5,6 +5,7 @@ says how parallel work runs, and `item` holds the values of a matrix in dvc.yaml
 `python -m tasks pretrain seed=0`.
 """
 
+import contextlib
 import importlib
 import inspect
 import logging
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tasks
+from c2p.data.pruning import running
 from c2p.params import load
 from c2p.training.steps import TrainingError
 from tasks.shard_map import Map, WorkerDied
@@ -73,8 +75,10 @@ def run_stage(call: Call, *, root: Path, map_: Map) -> None:
     if sorted(call.item) != sorted(known):
         raise ValueError(f"{call.stage}: got keys {sorted(call.item)}; allowed: {sorted(known)}")
     params = load(root / "params.yaml")
-    Store(root).sweep()
-    body(params, root, map_, **call.item)
+    store = Store(root)
+    store.sweep()
+    with running(store.base) if isinstance(store.base, Path) else contextlib.nullcontext():
+        body(params, root, map_, **call.item)
 
 
 def exit_code(error: Exception) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 from c2p.data.files import sweep, telling_no_room, temporary_name, write_atomic, write_text
 from c2p.data.places import Place, download, exists, is_url, join, name_of, remove, to_place, upload
+from c2p.data.pruning import touch
 
 
 def key(*parts: Any) -> str:
@@ -83,6 +84,9 @@ class Store:
         targets = [self.place(piece, suffix) for suffix in suffixes]
         if not all(exists(target) for target in targets):
             (_make_there if is_url(self.address) else _make_here)(targets, make)
+        for target in targets:
+            if isinstance(target, Path):
+                touch(target)
         return targets
 
     def link(self, piece: str, suffix: str, out: Path) -> Path:

@@ -102,3 +102,17 @@ def test_a_shared_file_is_uploaded_once(tmp_path: Path, s3: str) -> None:
     store.forget(key("x"), ".bin")
     assert not places.exists(piece)
     assert places.read_bytes(store.share(tmp_path / "out.bin")) == b"piece", "what is gone is shared anew"
+
+
+def test_pruning_between_runs_costs_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(tmp_path)
+    run(project, "download", "render", "sample", "shards", "benchmarks")
+    before = contents(project)
+    (project / "dvc.yaml").touch()
+    monkeypatch.chdir(project)
+    assert main(["store", "prune", "--days", "0"]) == 0
+    left = {path.suffix for path in (project / ".c2p/store").glob("??/*")}
+    assert left == {".tar", ".parquet"}, "clouds of benchmarks are linked nowhere; parts and shards are"
+    assert contents(project) == before
+    run(project, "render", "sample", "shards", "benchmarks")
+    assert contents(project) == before
