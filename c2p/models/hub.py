@@ -63,4 +63,6 @@ def hub_refusal(error: Exception) -> str:
         return f"your token may not do that: give it the right at {TOKENS}, or take a name of your own"
     if status:
         return f"the hub answers {status} ({one_line(error)})"
+    if isinstance(error, ValueError) and not isinstance(error, OSError):  # the client's own checks
+        return one_line(error)
     return f"the hub is out of reach or broke off ({one_line(error)}): check the connection"
