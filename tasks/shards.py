@@ -46,7 +46,18 @@ def run(params: Params, root: Path, map_: Map) -> None:
 
     Raises ValueError: a class without a usable training model, or no validation model at all.
     """
-    layout, store = Layout(root), Store(root)
+    layout = Layout(root)
+    _write_shards(params, layout, Store(root), map_)
+    manifest = read_manifest(layout.shards)
+    if wrong := verify(manifest):
+        raise RuntimeError(
+            f"shards: {len(wrong)} samples differ from what was written ({wrong[0]}); is the disk sound?"
+        )
+    write_json(layout.metrics("shards"), summary(manifest))
+
+
+def _write_shards(params: Params, layout: Layout, store: Store, map_: Map) -> None:
+    """The shards and their manifest. What is known of each model, some kilobytes, goes with this function's end."""
     collection = "meshes" if params.download.source == "meshes" else "shapenet"
     _, classes = list_source(layout.raw, collection)
     rows = _rows(layout, params)
@@ -74,12 +85,6 @@ def run(params: Params, root: Path, map_: Map) -> None:
     finally:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
-    manifest = read_manifest(layout.shards)
-    if wrong := verify(manifest):
-        raise RuntimeError(
-            f"shards: {len(wrong)} samples differ from what was written ({wrong[0]}); is the disk sound?"
-        )
-    write_json(layout.metrics("shards"), summary(manifest))
 
 
 def shard_job(job: ShardJob) -> None:
@@ -131,7 +136,7 @@ def _places(job: ShardJob, shard: Path) -> dict[str, dict[str, Any]]:
 
 def _rows(layout: Layout, params: Params) -> dict[str, dict[str, Any]]:
     columns = ["key", "label", "split", "source", "sha256", "faces", "centre", "scale", "reason"]
-    tables = [pq.read_table(p, columns=columns) for p in sorted(layout.clouds.glob("part-*.parquet"))]
+    tables = (pq.read_table(p, columns=columns) for p in sorted(layout.clouds.glob("part-*.parquet")))
     rows = {row["key"]: row for table in tables for row in table.to_pylist()}
     if params.download.source == "meshes":  # the collection brings no validation split
         labels = {key: row["label"] for key, row in rows.items() if not row["reason"]}

@@ -73,10 +73,10 @@ def write_manifest(
     """
 
     def write(temporary: Path) -> None:
-        tables = [pa.Table.from_pylist(batch, schema=SCHEMA) for batch in _batches(rows)]  # far smaller than the rows
-        table = pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
-        table = table.replace_schema_metadata({"classes": "\n".join(classes)})
-        pq.write_table(table, temporary, compression="zstd")
+        schema = SCHEMA.with_metadata({"classes": "\n".join(classes)})
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for batch in _batches(rows):
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
         commit()
 
     return write_atomic(folder / FILE, write)
