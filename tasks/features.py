@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,16 +21,17 @@ from c2p.data.files import sha256
 from c2p.data.manifest import FILE, Manifest, read_manifest, read_rgb
 from c2p.data.places import exists
 from c2p.data.readahead import read_rgb_ahead
-from c2p.models.clip import Clip, clip_digest, load_clip
 from c2p.models.device import compute_device
-from c2p.models.pictures import encode_pictures
-from c2p.models.prompts import encode_prompts
+from c2p.models.folder import clip_digest
 from c2p.models.templates import templates_of
 from c2p.params import Params
 from tasks.closure import code_digest
 from tasks.layout import Layout
 from tasks.shard_map import Map, worker_count
 from tasks.store import Store, key
+
+if TYPE_CHECKING:
+    from c2p.models.clip import Clip
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,9 @@ def run(params: Params, root: Path, map_: Map) -> None:
 
 def feature_job(job: FeatureJob) -> None:
     """Make pieces into the store, one after the other."""
+    from c2p.models.pictures import encode_pictures  # workers load open_clip; where nothing is to be made, nobody does
+    from c2p.models.prompts import encode_prompts
+
     manifest, clip = _manifest(job.shards, job.versions[1]), _clip(job.clip, job.versions[0], job.device)
     for piece in job.pieces:
 
@@ -122,7 +126,9 @@ def _pictures(manifest: Manifest, rows: list[dict[str, Any]], threads: int) -> I
 
 
 @lru_cache(maxsize=1)
-def _clip(folder: Path, version: str, device: str) -> Clip:
+def _clip(folder: Path, version: str, device: str) -> "Clip":
+    from c2p.models.clip import load_clip
+
     clip = load_clip(folder)
     clip.model.to(device)
     return clip

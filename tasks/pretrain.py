@@ -12,9 +12,10 @@ from c2p.data.files import sha256
 from c2p.data.manifest import read_manifest, read_points
 from c2p.evaluation.revision import code_revision
 from c2p.geometry.views import view_set
-from c2p.models.clip import WEIGHTS_FILE, clip_digest, load_clip
+from c2p.models.clip import WEIGHTS_FILE, load_clip
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.device import compute_device
+from c2p.models.folder import clip_digest
 from c2p.models.prompts import class_text
 from c2p.models.templates import templates_of
 from c2p.params import Params

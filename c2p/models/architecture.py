@@ -5,7 +5,6 @@ network that open_clip calls ViT-B-32-quickgelu; SigLIP's images are standardise
 """
 
 import difflib
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,22 +13,12 @@ from typing import Any
 import open_clip
 
 from c2p import params
+from c2p.models.folder import CONFIG_FILE, WEIGHTS_FILES, ModelError, folder_weights, open_clip_folder, read_config
 from c2p.models.scripted import is_scripted
-from c2p.models.weights import ModelError, one_line
 
 log = logging.getLogger(__name__)
 
 CONFIGS = Path(__file__).with_name("configs")
-CONFIG_FILE = "open_clip_config.json"
-WEIGHTS_FILE = "open_clip_model.safetensors"
-WEIGHTS_FILES = (
-    WEIGHTS_FILE,
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
-"""Names that folders of open_clip give their weights, the safest first."""
 HUB = "hf-hub:"
 """What a repository of the hub begins with in teacher.pretrained."""
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
@@ -91,54 +80,6 @@ def named_config(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, open_clip.list_models(), 3, 0.5) or ["c2p-demo", "ViT-B-32"]
         raise ModelError(f"teacher.model: got {name!r}; open_clip has no such model; near: {', '.join(near)}")
     return dict(config)
-
-
-def open_clip_folder(path: Path) -> Path:
-    """The folder in open_clip's `local-dir` layout that a path means: itself, or the snapshot in a hub cache folder.
-
-    A hub cache folder is `models--OWNER--NAME`, with `refs/` and `snapshots/`.
-    Raises ModelError: it is neither.
-    """
-    if (path / CONFIG_FILE).is_file():
-        return path
-    snapshots = sorted(file.parent for file in path.glob(f"snapshots/*/{CONFIG_FILE}"))
-    main = path / "refs" / "main"
-    if main.is_file() and (present := path / "snapshots" / main.read_text(encoding="utf-8").strip()) in snapshots:
-        return present
-    if len(snapshots) == 1:
-        return snapshots[0]
-    if snapshots:
-        names = ", ".join(folder.name for folder in snapshots)
-        raise ModelError(f"{path}: {len(snapshots)} snapshots and no refs/main; give one of them: {names}")
-    raise ModelError(f"{path}: no {CONFIG_FILE} there; give a folder in open_clip's local-dir layout")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """Content of a folder's configuration file: `model_cfg` and, mostly, `preprocess_cfg`.
-
-    Raises ModelError: it is not one.
-    """
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model = config["model_cfg"]
-        sections = [model["vision_cfg"], model["text_cfg"], config.get("preprocess_cfg", {})]
-        if not (isinstance(model["embed_dim"], int) and all(isinstance(section, dict) for section in sections)):
-            raise TypeError("embed_dim, vision_cfg, text_cfg")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not an open_clip configuration ({one_line(error)})") from None
-    return dict(config)
-
-
-def folder_weights(folder: Path) -> Path:
-    """The weights file of a folder in open_clip's layout.
-
-    Raises ModelError: there is none.
-    """
-    found = [folder / name for name in WEIGHTS_FILES if (folder / name).is_file()]
-    if not found:
-        raise ModelError(f"{folder}: no {WEIGHTS_FILE} there; give a folder in open_clip's local-dir layout")
-    return found[0]
 
 
 def _tag(settings: params.Teacher) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Letters: B batch, H W pixels, C feature width, K texts.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +17,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from c2p import params
-from c2p.data.files import sha256, write_bytes, write_json
-from c2p.models.architecture import (
+from c2p.data.files import write_bytes, write_json
+from c2p.models.architecture import Architecture, find_architecture
+from c2p.models.folder import (
     CONFIG_FILE,
     WEIGHTS_FILE,
-    Architecture,
-    find_architecture,
+    ModelError,
     folder_weights,
+    one_line,
     open_clip_folder,
     read_config,
 )
-from c2p.models.weights import ModelError, fit_weights, one_line, read_weights
+from c2p.models.weights import fit_weights, read_weights
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "Clip", "ModelError"]
 
@@ -107,16 +107,6 @@ def save_weights(clip: Clip, weights: dict[str, Tensor], folder: Path) -> None:
             backend.no_truncation()
             backend.no_padding()
         clip.tokenizer.save_pretrained(str(folder))
-
-
-def clip_digest(folder: Path) -> str:
-    """SHA-256 over everything in a folder that decides features: configuration, weights, tokenizer; not the card.
-
-    Raises ModelError: no such folder.
-    """
-    place = open_clip_folder(folder)
-    files = sorted(path for path in place.iterdir() if path.is_file() and path.suffix != ".md" and path.name[0] != ".")
-    return hashlib.sha256("".join(f"{path.name} {sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 def prepare_images(images: Tensor, clip: Clip, *, standardise: bool = True) -> Tensor:

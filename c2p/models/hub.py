@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from c2p.models.architecture import CONFIG_FILE, WEIGHTS_FILES
-from c2p.models.weights import ModelError, one_line
+from c2p.models.folder import CONFIG_FILE, WEIGHTS_FILES, ModelError, one_line
 
 TOKENIZER_FILES = (
     "tokenizer.json",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from c2p.models.clip import Clip, encode_images
-from c2p.models.weights import ModelError
+from c2p.models.folder import ModelError
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from c2p.models.architecture import CONFIG_FILE, folder_weights, read_config
+from c2p.models.folder import CONFIG_FILE, folder_weights, one_line, read_config
 from c2p.models.hub import TOKENS, hub_refusal
-from c2p.models.weights import one_line, read_weights
+from c2p.models.weights import read_weights
 
 CARD_FILE = "README.md"
 

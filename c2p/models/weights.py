@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from c2p.models.folder import ModelError, one_line
 from c2p.models.scripted import is_scripted, scripted_weights
 
 FORMS = "safetensors, a PyTorch checkpoint of tensors, or OpenAI's TorchScript archive"
@@ -24,10 +25,6 @@ _DAMAGED = "cut short, damaged or no weights file"
 _PARALLEL = "module."
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
 """Numbers that older Hugging Face text towers stored beside their weights."""
-
-
-class ModelError(ValueError):
-    """A model that does not exist, does not load or does not fit; the message is one line."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -84,11 +81,6 @@ def check_shapes(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
                 f"{what}: {name} has shape {tuple(tensor.shape)}, this model's is {tuple(expected[name].shape)}; "
                 "use weights of the same architecture"
             )
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _is_safetensors(path: Path) -> bool:

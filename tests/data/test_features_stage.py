@@ -27,7 +27,8 @@ from c2p.data.features import (
 from c2p.data.manifest import Manifest, read_manifest, read_pictures
 from c2p.data.readahead import read_rgb_ahead
 from c2p.data.shards import write_shard
-from c2p.models.clip import Clip, ModelError, clip_digest, create_clip, encode_text, load_clip, save_clip
+from c2p.models.clip import Clip, create_clip, encode_text, load_clip, save_clip
+from c2p.models.folder import ModelError, clip_digest
 from c2p.models.pictures import encode_pictures
 from c2p.models.prompts import class_text
 from c2p.params import Params

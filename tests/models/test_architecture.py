@@ -12,11 +12,9 @@ import pytest
 import torch
 
 from c2p import params
-from c2p.models.architecture import CONFIG_FILE, WEIGHTS_FILE, find_architecture, named_config, open_clip_folder
+from c2p.models.architecture import find_architecture, named_config
 from c2p.models.clip import (
-    ModelError,
     _clip,
-    clip_digest,
     create_clip,
     encode_images,
     encode_text,
@@ -24,6 +22,7 @@ from c2p.models.clip import (
     save_clip,
 )
 from c2p.models.depth_encoder import DepthEncoder, load_depth_encoder, save_depth_encoder
+from c2p.models.folder import CONFIG_FILE, WEIGHTS_FILE, ModelError, clip_digest, open_clip_folder
 
 TEACHER = params.Teacher(
     model="c2p-demo", pretrained="", epochs=1, batch=2, lr=1e-3, weight_decay=0.1, warmup=0.1, seed=5
