@@ -4,15 +4,17 @@ N or P points a cloud; every function stays in the frame of what comes in.
 """
 
 from math import sqrt
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from c2p.geometry.meshes import Mesh
 from c2p.kernel import kernel
 
-Array = TypeVar("Array", np.ndarray, torch.Tensor)
+if TYPE_CHECKING:  # PyTorch takes two seconds and half a gigabyte: only those who bring tensors need it
+    import torch
+
+Array = TypeVar("Array", np.ndarray, "torch.Tensor")
 BLOCK = 512
 """Points whose farthest is found at a time."""
 
@@ -41,7 +43,9 @@ def normalise_points(points: Array) -> Array:
     points: (..., P, 3) float, numpy or torch. Returns the same kind, shape and dtype; largest norm 1, or zeros where
     all points of a cloud coincide.
     """
-    if isinstance(points, torch.Tensor):
+    if not isinstance(points, np.ndarray):
+        import torch
+
         centred = points - points.mean(-2, keepdim=True)
         largest = centred.norm(dim=-1).amax(-1)[..., None, None]
         return centred / torch.where(largest > 0, largest, torch.ones_like(largest))
@@ -57,7 +61,9 @@ def farthest_points(points: Array, count: int, start: int = 0) -> Array:
     lowest index is taken. Returns (count,) int64 indices, numpy or torch (on the same device) as the points are.
     Raises ValueError: fewer points than count, start outside the cloud, wrong shape, non-finite points.
     """
-    if isinstance(points, torch.Tensor):
+    if not isinstance(points, np.ndarray):
+        import torch
+
         chosen = farthest_points(points.detach().cpu().numpy(), count, start)
         return torch.from_numpy(chosen).to(points.device)
     if points.ndim != 2 or points.shape[1] != 3:

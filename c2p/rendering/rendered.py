@@ -7,15 +7,22 @@ import numpy as np
 
 from c2p import params
 from c2p.geometry.meshes import Mesh
-from c2p.rendering import embree, pytorch3d, raster, warp
+from c2p.rendering import embree, raster, warp
 from c2p.rendering.gbuffer import Scene, rasterize_all
 from c2p.rendering.shading import shade, surface
+
+
+def _pytorch3d(mesh: Mesh) -> Scene:
+    from c2p.rendering import pytorch3d  # PyTorch takes two seconds and half a gigabyte: only those who need it
+
+    return pytorch3d.prepare(mesh)
+
 
 BACKENDS: dict[str, Callable[[Mesh], Scene]] = {
     "auto": raster.prepare,
     "raster": raster.prepare,
     "embree": embree.prepare,
-    "pytorch3d": pytorch3d.prepare,
+    "pytorch3d": _pytorch3d,
     "warp": warp.prepare,
 }
 
