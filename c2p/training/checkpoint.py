@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from c2p import params
-from c2p.data.files import write_atomic, write_bytes
+from c2p.data.files import sweep, write_atomic, write_bytes
 from c2p.training.history import ACCURACY, History
 
 STATE_FILE = "state.pt"
@@ -29,7 +29,7 @@ PATTERN = "epoch-*.safetensors"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be read or written or belongs to another run; the message is one line."""
+    """A checkpoint that can't be read or belongs to another run; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,17 @@ def kept_epochs(history: History, settings: params.Pretrain) -> set[int]:
 class Keeper:
     """Writes the checkpoints of a run behind the training's back, one file after the other, in the order given.
 
-    Tensors are copied to the CPU at once, so training may go on. What a write raises comes with the next call, or with
-    the end of the `with` block: CheckpointError where the file system refuses.
+    What a killed run left half written goes first. Tensors are copied to the CPU at once, so training may go on. What a
+    write raises comes with the next call, or with the end of the `with` block: OSError, in one line, where the file
+    system refuses.
     """
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        sweep(folder)
         self._folder = folder
         self._run = run
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
-        self._writing: Future[None] | None = None
+        self._writing: Future[object] | None = None
         self._saved = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -153,16 +155,7 @@ class Keeper:
 
     def _submit(self, write: Callable[[], object]) -> None:
         self._finish()
-        self._writing = self._pool.submit(self._guarded, write)
-
-    def _guarded(self, write: Callable[[], object]) -> None:
-        try:
-            write()
-        except OSError as error:
-            raise CheckpointError(
-                f"{self._folder}: a checkpoint can't be written ({error.strerror or error}); the last good one is "
-                "kept: make room and run again, it goes on from there"
-            ) from error
+        self._writing = self._pool.submit(write)
 
     def _finish(self) -> None:
         if self._writing is not None:

@@ -97,8 +97,8 @@ def pretrain(
     one map at the plain distance and Eq. 10 alone. The last, incomplete batch of an epoch is dropped.
 
     Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks or pieces can't share.
-    CheckpointError: `folder` holds another run, or can't be written. TrainingError: the loss is no longer finite, or
-    memory does not suffice; the last checkpoint stays.
+    CheckpointError: `folder` holds another run. OSError: it can't be written. TrainingError: the loss is no longer
+    finite, or memory does not suffice. The last good checkpoint stays.
     """
     _check(points, image_features, rotations, settings, encoder, ranks, machine)
     run = _describe(points, image_features, settings, depth, seed)

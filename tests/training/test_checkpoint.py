@@ -1,0 +1,131 @@
+"""What is kept of a run, when it is saved, and what a state holds."""
+
+import itertools
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from trainee import DEPTH, EPOCHS, ROTATIONS, SETTINGS, STEPS, make_data, make_encoder, run, saved_step
+
+from c2p.training import checkpoint
+from c2p.training.checkpoint import Keeper, kept_epochs, list_checkpoints, load_weights
+from c2p.training.history import ACCURACY
+from c2p.training.machine import Machine
+from c2p.training.pretrain import pretrain
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def _epochs(folder: Path) -> list[int]:
+    return [checkpoint.epoch for checkpoint in list_checkpoints(folder)]
+
+
+def _plain_kept(accuracies: list[float | None], every: int, last: int, best: int) -> set[int]:
+    epochs = [e for e in range(1, len(accuracies) + 1) if e % every == 0 or e == len(accuracies)]
+    kept = set(sorted(epochs)[::-1][:last])
+    rest = {e: accuracies[e - 1] for e in epochs if accuracies[e - 1] is not None}
+    for _ in range(min(best, len(rest))):
+        top = max(value for value in rest.values())
+        winner = max(e for e, value in rest.items() if value == top)
+        kept.add(winner)
+        del rest[winner]
+    return kept
+
+
+@pytest.mark.parametrize(("every", "last", "best"), list(itertools.product((1, 2, 3), (1, 2, 9), (1, 2))))
+def test_kept_are_the_newest_and_the_best(every: int, last: int, best: int) -> None:
+    settings = replace(SETTINGS, checkpoint_every=every, keep_last=last, keep_best=best)
+    accuracies = [50.0, 70.0, 60.0, 70.0, 10.0, 65.0, 20.0]
+    for newest in range(1, 8):
+        known = [a if e % every == 0 or e == newest else None for e, a in enumerate(accuracies[:newest], 1)]
+        history = [{"epoch": float(e)} | ({} if a is None else {ACCURACY: a}) for e, a in enumerate(known, 1)]
+        assert kept_epochs(history, settings) == _plain_kept(known, every, last, best)
+
+
+def test_the_folder_holds_what_is_kept_and_the_state_follows_the_files(tmp_path: Path) -> None:
+    accuracies = iter([30.0, 50.0, 50.0, 40.0])
+    points, targets = make_data()
+    pretrain(
+        make_encoder("vit"), points, targets, replace(SETTINGS, keep_last=1), DEPTH, ROTATIONS,
+        seed=5, folder=tmp_path, evaluate=lambda encoder: {ACCURACY: next(accuracies)},
+    )  # fmt: skip
+    assert _epochs(tmp_path) == [3, 4]
+    assert [row[ACCURACY] for row in json.loads((tmp_path / "history.json").read_text())] == [30, 50, 50, 40]
+
+
+@pytest.mark.parametrize("killed", [1, 4, STEPS // EPOCHS, STEPS - 1])
+def test_stopped_at_a_step_it_goes_on_from_there(tmp_path: Path, killed: int) -> None:
+    whole, history = run(tmp_path / "whole")
+
+    def die(step: int, steps: int, values: dict[str, float]) -> None:
+        if step == killed + 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", on_step=die)
+    assert saved_step(tmp_path / "killed") == killed
+    steps: list[int] = []
+    resumed, again = run(tmp_path / "killed", on_step=lambda step, *_: steps.append(step))
+    assert steps == list(range(killed + 1, STEPS + 1)) and again == history
+    pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(40, 8), (60, 6), (70, 7), (1000, 0)])
+def test_between_checkpoints_it_is_saved_by_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, expected: int
+) -> None:
+    """Ten seconds a step by a clock of our own; killed after the ninth."""
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def tick(step: int, steps: int, values: dict[str, float]) -> None:
+        clock[0] += 10
+        if step == 10:
+            raise Killed
+
+    settings = replace(SETTINGS, checkpoint_every=EPOCHS)
+    with pytest.raises(Killed):
+        run(tmp_path, settings=settings, machine=Machine(save_seconds=seconds), on_step=tick)
+    assert saved_step(tmp_path) == expected and list_checkpoints(tmp_path) == []
+
+
+def test_a_state_says_what_it_rests_on(tmp_path: Path) -> None:
+    run(tmp_path, origin={"git": "0123", "data": "4567"})
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    state, described = saved["state"], json.loads(saved["run"])
+    assert state["origin"] == {"git": "0123", "data": "4567"} and state["step"] == STEPS
+    assert described["seed"] == 5 and described["depth"]["size"] == 32 and described["lr"] == 6e-3
+    assert {"encoder", "balance", "optimizer", "history", "sums"} <= set(state)
+
+
+def test_writes_are_in_order_and_copies(tmp_path: Path) -> None:
+    weight = torch.zeros(1000)
+    with Keeper(tmp_path, {"seed": 1}) as keeper:
+        for epoch in range(1, 6):
+            weight.fill_(epoch)
+            keeper.save_weights(epoch, {"w": weight})
+            weight.fill_(-1)
+            keeper.save_state({"step": epoch, "w": weight}, keep={epoch})
+    assert _epochs(tmp_path) == [5]
+    assert load_weights(list_checkpoints(tmp_path)[0].path)["w"].eq(5).all()
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 5
+
+
+def test_a_write_that_fails_is_told_at_the_end(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.write_text("no folder")
+    with pytest.raises(OSError), Keeper(folder, {}) as keeper:
+        keeper.save_state({"step": 1})
+    begin = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Keeper(folder, {}) as keeper:
+        keeper.save_state({"step": 1})
+        raise ZeroDivisionError
+    assert time.monotonic() - begin < 60 and os.path.isfile(folder)
