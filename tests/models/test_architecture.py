@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_towers_of_every_kind_go_the_whole_way(register: Any, name: str, tmp_pat
     torch.testing.assert_close(load_depth_encoder(tmp_path / "encoder")(images), image)
     torch.testing.assert_close(encode_text(load_clip(tmp_path / "encoder"), texts), text)
     assert clip_digest(tmp_path / "encoder") == clip_digest(folder), "the card does not count"
+
+
+def test_a_tokenizer_that_is_not_installed_is_named(register: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = register("ViT-B-16-SigLIP")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ModelError, match=r"package transformers.*pip install .*\[transformers\]") as caught:
+        create_clip(_settings(model=small))
+    assert "\n" not in str(caught.value)
 
 
 def test_preprocessing_travels_with_the_folder(tmp_path: Path, register: Any) -> None:
