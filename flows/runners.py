@@ -58,8 +58,7 @@ def runner_in_use() -> Runner:
 def open_runners(name: RunnerName, stages: list[str]) -> Iterator[Callable[[str], Runner]]:
     """Yield what gives the runner of a stage. Workers start when needed and end with the `with` block.
 
-    Raises ValueError: the runner's packages aren't installed, or C2P_WORKERS is no number. OSError: C2P_CLUSTER doesn't
-    answer.
+    Raises ValueError: the runner's packages aren't installed, C2P_WORKERS is no number, or C2P_CLUSTER doesn't answer.
     """
     with WorkerPool() as pool, contextlib.ExitStack() as stack:
         here = Runner(
@@ -113,16 +112,16 @@ def _dask(stack: contextlib.ExitStack) -> TaskRunner[Any]:
         raise ValueError(_missing("dask", error)) from None
     for chatty in ("distributed", "prefect.task_runner.dask"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("distributed.nanny").setLevel(logging.ERROR)  # it warns of workers that end slowly
     if _address():
+        with _named():
+            distributed.Client(_address(), set_as_default=False).close()
         return DaskTaskRunner(address=_address())
     logger.info("starting %d Dask workers", worker_count())
-    cluster = distributed.LocalCluster(
-        n_workers=worker_count(),
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        env={"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "warning"},
-    )
+    with _environment(dict.fromkeys(THREADS, "1") | {"DASK_LOGGING__DISTRIBUTED": "warning"}):
+        cluster = distributed.LocalCluster(
+            n_workers=worker_count(), threads_per_worker=1, processes=True, dashboard_address=None
+        )
     return DaskTaskRunner(address=stack.enter_context(cluster).scheduler_address)
 
 
@@ -135,9 +134,39 @@ def _ray(stack: contextlib.ExitStack) -> TaskRunner[Any]:
     address = _address()
     environment = {"env_vars": dict.fromkeys(THREADS, "1")}
     options = {"address": address} if address else {"num_cpus": worker_count(), "include_dashboard": False}
-    ray.init(**options, namespace="c2p", runtime_env=environment, log_to_driver=True)
+    with _named():
+        ray.init(**options, namespace="c2p", runtime_env=environment, log_to_driver=True)
     stack.callback(ray.shutdown)
     return RayTaskRunner()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Name C2P_CLUSTER where its address is of no use."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if not _address():
+            raise
+        raise ValueError(
+            f"C2P_CLUSTER: got {_address()!r} ({' '.join(str(error).split())}); "
+            "allowed: the address of a scheduler that runs, as tcp://HOST:8786 for Dask, ray://HOST:10001 for Ray"
+        ) from None
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables of processes that start in the `with` block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _missing(extra: str, error: ModuleNotFoundError) -> str:
