@@ -5,6 +5,7 @@ import os
 import sys
 
 import dask
+import distributed  # noqa: F401 - brings its defaults into dask.config before they are changed
 import pytest
 
 from flows import runners
