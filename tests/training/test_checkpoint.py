@@ -102,7 +102,7 @@ def test_a_state_says_what_it_rests_on(tmp_path: Path) -> None:
     saved = torch.load(tmp_path / "state.pt", weights_only=True)
     state, described = saved["state"], json.loads(saved["run"])
     assert state["origin"] == {"git": "0123", "data": "4567"} and state["step"] == STEPS
-    assert described["seed"] == 5 and described["depth"]["size"] == 32 and described["lr"] == 6e-3
+    assert described["seed"] == 5 and described["depth"]["size"] == 32 and described["lr"] == 1e-3
     assert {"encoder", "balance", "optimizer", "history", "sums"} <= set(state)
 
 

@@ -30,22 +30,26 @@ def _close(one: dict[str, np.ndarray], other: dict[str, np.ndarray], tolerance: 
         np.testing.assert_allclose(one[name], other[name], atol=tolerance, rtol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["vit", "resnet"])
-def test_two_processes_with_half_the_rows_are_one_with_all(forks: ForkServerContext, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "tolerance"), [("vit", 2e-5), ("resnet", 1e-3)])
+def test_two_processes_with_half_the_rows_are_one_with_all(
+    forks: ForkServerContext, tmp_path: Path, kind: str, tolerance: float
+) -> None:
+    """Over all steps; batch norm of eight images and LAMB make a rounding grow about threefold a step."""
     seen: list[tuple[float, float]] = []
     alone, _ = run(tmp_path / "one", kind, on_step=_steps(seen))
     with processes(forks, tmp_path / "two", size=2, kind=kind) as (_, heard):
         told = [list(listen(connection)) for connection in heard]
     for messages in told:
         losses = [message[1:] for message in messages[:-1]]
-        np.testing.assert_allclose(losses, seen, rtol=2e-4)
+        np.testing.assert_allclose(losses[0], seen[0], rtol=1e-6)
+        np.testing.assert_allclose(losses, seen, rtol=tolerance)
     assert len(seen) == STEPS
     first, second = (messages[-1][1] for messages in told)
     for name, weight in first.items():
         np.testing.assert_array_equal(weight, second[name], err_msg=f"ranks differ in {name}")
     start = {name: tensor.numpy() for name, tensor in make_encoder(kind).visual.state_dict().items()}
-    _close(first, {name: tensor.numpy() for name, tensor in alone.visual.state_dict().items()}, 1e-3)
-    assert max(np.abs(first[name] - start[name]).max() for name in first) > 0.02
+    _close(first, {name: tensor.numpy() for name, tensor in alone.visual.state_dict().items()}, tolerance)
+    assert max(np.abs(first[name] - start[name]).max() for name in first) > 2e-3
     assert (tmp_path / "two" / "history.json").is_file()
 
 
