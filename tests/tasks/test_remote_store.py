@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from test_data_stages import STAGES, contents, make_project, run, set_params
+import requests
+from test_data_stages import STAGES, command, contents, make_project, run, set_params
 
 from c2p.cli import main
 from c2p.data import places
@@ -116,3 +117,20 @@ def test_pruning_between_runs_costs_no_output(tmp_path: Path, monkeypatch: pytes
     assert contents(project) == before
     run(project, "render", "sample", "shards", "benchmarks")
     assert contents(project) == before
+
+
+def test_wrong_credentials_and_an_absent_bucket_are_one_line(
+    tmp_path: Path, s3: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(tmp_path)
+    run(project, "download")
+    monkeypatch.setenv("C2P_STORE", f"{s3}-none/store")
+    code, said = command(project, "render")
+    assert code == 2 and said.count("\n") == 1 and f"{s3}-none/store" in said and "nothing lies there" in said
+    monkeypatch.setenv("C2P_STORE", f"{s3}/store")
+    requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=10)  # from now on keys are checked
+    try:
+        code, said = command(project, "render")
+    finally:
+        requests.post(f"{s3_server}/moto-api/reset-auth", data=b"inf", timeout=10)
+    assert code == 2 and said.count("\n") == 1 and "access denied" in said and "AWS_ACCESS_KEY_ID" in said
