@@ -27,7 +27,8 @@ class Download:
     source: Literal["toy", "shapenet", "meshes"]
     """Pre-training collection: made shapes, ShapeNetCore.v2 (paper), or a folder or archive of meshes."""
     meshes: str
-    """Folder, zip or tar laid out <class>/{train,test}/<name>.<ext>; empty: none. Needed where a set is `meshes`."""
+    """Folder, zip or tar, or a URL of one, laid out <class>/{train,test}/<name>.<ext>; empty: none. Needed where a set
+    is `meshes`."""
     up: Literal["y", "z"]
     """Up axis of the files in `meshes`."""
     benchmarks: tuple[Literal["modelnet10", "modelnet40", "scanobjectnn", "meshes"], ...]
