@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-import webdataset
 
 from c2p.data.pictures import encode_png
 from c2p.data.places import Place, is_url, open_file
 from c2p.data.tars import encode_npy, read_range
-from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 from c2p.params import Depth, Render
 
@@ -45,6 +42,11 @@ def write_shard(path: Path, samples: Sequence[SampleRef], depth: Depth, render: 
     A sample holds `<key>.rgb.NN.png` and `<key>.depth.NN.png` (8-bit grey, at the canonical distance) for every view,
     `<key>.points.npy` ((P, 3) float32, centroid at the origin, largest norm 1, y up) and `<key>.json`.
     """
+    import torch  # half a gigabyte that only the workers need
+    import webdataset
+
+    from c2p.geometry.depth import depth_images, depth_maps
+
     rotations = torch.as_tensor(view_set(render.views).rotations, dtype=torch.float32)
     clouds = _clouds(samples)
     with path.open("wb") as stream, webdataset.TarWriter(stream, mtime=0, encoder=False) as writer:

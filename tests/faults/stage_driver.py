@@ -5,29 +5,50 @@ Reads an order a line from standard input, JSON, and answers with a line. The co
 """
 
 import ctypes
+import importlib
 import json
 import multiprocessing.context
 import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-import tasks.download
-import tasks.render
-import tasks.sample
-import tasks.shards  # noqa: F401
+from c2p.geometry.meshes import load_mesh
+from c2p.geometry.points import farthest_points, sample_surface
+from c2p.geometry.views import view_set
+from c2p.params import load
+from c2p.rendering import render_views
 from tasks import __main__ as command
 from tasks import shard_map
+from tasks.closure import code_digest
 
+WARM = (
+    *(f"tasks.{stage}" for stage in ("download", "render", "sample", "shards")),
+    *("c2p.data.toy", "c2p.geometry.depth", "numba", "torch", "webdataset"),
+)
+"""Modules that a stage's processes import, some of them late: a copy has them from its beginning."""
 SUBREAPER = 36
 """prctl's PR_SET_CHILD_SUBREAPER: orphans of a killed stage become ours, so that we see them end."""
 WATCHED = ("open", "os.rename", "os.link", "os.remove", "os.mkdir")
 """Audit events of a process' work on files; its own death may come before each of them."""
 LONGEST_S = 60
+
+
+def warm_up() -> None:
+    """Import, compile and hash what every stage would, once."""
+    for module in WARM:
+        importlib.import_module(module)
+    for stage in ("render", "sample", "shards"):
+        code_digest(f"tasks.{stage}")
+    triangle = load_mesh(b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n", "off", max_faces=9)
+    profile = load(Path(__file__).resolve().parents[2] / "params.yaml")
+    render_views(triangle, view_set("one").rotations, replace(profile.render, size=8))
+    farthest_points(sample_surface(triangle, 9, 0), 3)
 
 
 class ForkedWorkers(multiprocessing.context.ForkContext):
@@ -128,6 +149,7 @@ def _wait_for_orphans() -> int:
 
 
 if __name__ == "__main__":
+    warm_up()
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     threads = {thread.joinpath("comm").read_text().strip() for thread in Path("/proc/self/task").iterdir()}
