@@ -150,7 +150,7 @@ def _named() -> Iterator[None]:
             raise
         raise ValueError(
             f"C2P_CLUSTER: got {_address()!r} ({' '.join(str(error).split())}); "
-            "allowed: the address of a scheduler that runs, as tcp://HOST:8786 for Dask, ray://HOST:10001 for Ray"
+            "allowed: the address of a scheduler that runs, as tcp://HOST:8786 for Dask, HOST:6379 or auto for Ray"
         ) from None
 
 
