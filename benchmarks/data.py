@@ -173,12 +173,16 @@ def measure_rates() -> dict[str, Any]:
 
 
 def measure_memory(counts: Sequence[int]) -> dict[str, Any]:
-    """Peak resident memory and seconds of the stages render, sample and shards over made shapes, by their number."""
+    """Peak resident memory of the largest process, and seconds, of the stages that pack so many made shapes."""
     table = {}
     for count in counts:
-        begin = time.monotonic()
-        peak = memory_benchmark.measure(count)
-        table[str(count)] = {"peak_rss_mb": peak, "seconds": round(time.monotonic() - begin, 1)}
+        peaks = memory_benchmark.measure_stages(count)
+        table[str(count)] = {
+            "peak_rss_mb": round(max(max(p.coordinator_mb, p.worker_mb) for p in peaks), 1),
+            "seconds": {p.stage: round(p.seconds, 1) for p in peaks},
+            "coordinator_mb": {p.stage: round(p.coordinator_mb, 1) for p in peaks},
+            "worker_mb": {p.stage: round(p.worker_mb, 1) for p in peaks},
+        }
     return table
 
 
