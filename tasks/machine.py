@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import torch
-
 from c2p.training.machine import Machine
 
 
@@ -25,6 +23,8 @@ def process_count() -> int:
 
     Raises ValueError: not a whole number of at least 1, or more than there are GPUs.
     """
+    import torch  # takes seconds; the other variables don't need it
+
     count = int(_number("C2P_PROCESSES", "1", "a whole number of at least 1", whole=True))
     gpus = torch.cuda.device_count() if os.environ.get("C2P_DEVICE", "") != "cpu" else 0
     if count < 1 or 0 < gpus < count:

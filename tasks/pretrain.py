@@ -21,7 +21,8 @@ from c2p.models.templates import templates_of
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints
 from c2p.training.curves import Curves, open_curves
-from c2p.training.distributed import Ranks, joined, local_rank, open_ranks
+from c2p.training.distributed import Ranks, open_ranks
+from c2p.training.machine import joined, local_rank
 from c2p.training.pretrain import pretrain
 from c2p.training.select import validate
 from tasks.closure import code_digest

@@ -8,6 +8,7 @@ Several machines: C2P_TORCHRUN holds torchrun's options for meeting the others (
 --rdzv-endpoint=host:29500 --rdzv-id=1"); the others run the same command, on the same files.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from c2p.training.distributed import joined
+from c2p.training.machine import joined
 from c2p.training.steps import TrainingError
 from tasks.progress import heard_by, tell
 from tasks.shard_map import THREADS, WorkerDied, serial
@@ -38,6 +39,8 @@ LAUNCHER = "C2P_LAUNCHER"
 WATCH_S = 0.5
 PATIENCE_S = 10
 """Time that torchrun gets to end its processes."""
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "gloo")
+"""In what torch says where another rank is gone."""
 LAST_LINES = 20
 """Lines of foreign output kept for the log of a failure."""
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,13 +70,13 @@ def launch(call: Call, processes: int, *, root: Path) -> None:
         except BaseException:
             _end(torchrun)
             raise
-    if failure is not None:
+    if failure is not None and not isinstance(failure, WorkerDied):
         raise failure
     if torchrun.returncode:
         raise WorkerDied(
             f"{call.stage}: a training process was killed (torchrun's exit code {torchrun.returncode}), often for lack "
             "of memory; run again, it goes on from its last checkpoint"
-        )
+        ) from failure
 
 
 def must_launch(processes: int) -> bool:
@@ -98,7 +101,8 @@ def _listen(torchrun: "subprocess.Popen[str]") -> Exception | None:
         if message is None:
             foreign.append(line.rstrip())
         elif "error" in message:
-            failure = failure or _failure(message)
+            if failure is None or isinstance(failure, WorkerDied):
+                failure = _failure(message)
         elif "done" in message:
             tell(message["what"], message["done"], message["total"])
         else:
@@ -119,7 +123,7 @@ def _parse(line: str) -> dict[str, Any] | None:
 
 
 def _failure(message: Mapping[str, Any]) -> Exception:
-    kinds = {"user": ValueError, "training": TrainingError}
+    kinds = {"user": ValueError, "training": TrainingError, "lost": WorkerDied}
     if message["kind"] not in kinds:
         logger.error("%s", message["trace"])
     return kinds.get(message["kind"], RuntimeError)(message["error"])
@@ -145,11 +149,19 @@ def main(arguments: list[str]) -> int:
         with heard_by(lambda what, done, total: _say(what=what, done=done, total=total)):
             run_stage(parse(arguments), root=Path.cwd(), map_=serial)
     except Exception as error:
-        kind = "user" if exit_code(error) == 2 else "training" if isinstance(error, TrainingError) else "failure"
         text = " ".join(str(error).split()) or type(error).__name__
+        kind = _kind(error, text)
         _say(error=text if kind != "failure" else f"{type(error).__name__}: {text}", kind=kind, trace=_trace(error))
         os._exit(1)  # without waiting for ranks that wait for this one
     return 0
+
+
+def _kind(error: Exception, text: str) -> str:
+    if isinstance(error, RuntimeError) and any(word in text for word in LOST):
+        return "lost"  # what this rank waited for: another one, which tells why itself if it can
+    if exit_code(error) == 2:
+        return "user"
+    return "training" if isinstance(error, TrainingError) else "failure"
 
 
 class _Teller(logging.Handler):
@@ -167,12 +179,15 @@ def _trace(error: Exception) -> str:
 
 
 def _watch(launcher: int) -> None:
-    """End this process when the launcher or the parent is gone: torchrun's children outlive a killed torchrun."""
-    parent, process = os.getppid(), psutil.Process(launcher)
+    """End this process when the launcher or its torchrun is gone: torchrun's children outlive a killed torchrun."""
+    parent = psutil.Process().parent()
+    if parent is None or parent.ppid() != launcher:
+        os._exit(1)
 
     def watch() -> None:
-        while os.getppid() == parent and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(WATCH_S)
+        with contextlib.suppress(psutil.Error):
+            while os.getppid() == parent.pid and parent.ppid() == launcher:
+                time.sleep(WATCH_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -7,13 +7,14 @@ are summed. The loss is then that of one process with the whole batch, whatever 
 Letters: R ranks, B batch, b = B / R rows of one rank, K distances, C feature width.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
+
+from c2p.training.machine import joined
 
 BUCKET = 2**24
 """Numbers summed over the ranks in one go: 64 MB in float32."""
@@ -65,16 +66,6 @@ class Ranks:
 
 ALONE = Ranks()
 """One process."""
-
-
-def joined() -> bool:
-    """Whether torchrun (or what sets its variables) started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def local_rank() -> int:
-    """Number of this process among those of its machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 @contextmanager

@@ -1,6 +1,17 @@
 """How one machine trains: nothing here changes a result but for rounding, so none of it is a parameter."""
 
+import os
 from dataclasses import dataclass
+
+
+def joined() -> bool:
+    """Whether torchrun (or what sets its variables) started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def local_rank() -> int:
+    """Number of this process among those of its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 @dataclass(frozen=True)
