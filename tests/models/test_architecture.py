@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,7 @@ def register(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14-336", "ViT-H-14", "RN50", "ViT-B-16-SigLIP", "coca_ViT-B-32"])
 def test_towers_of_every_kind_go_the_whole_way(register: Any, name: str, tmp_path: Path) -> None:
     """Created, saved, loaded, taken as a depth encoder, saved and loaded again: the same features throughout."""
+    close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)  # frozen towers take other kernels than others
     small = register(name)
     clip = create_clip(_settings(model=small))
     folder = tmp_path / "clip"
@@ -154,20 +156,20 @@ def test_towers_of_every_kind_go_the_whole_way(register: Any, name: str, tmp_pat
     texts = ["image of a chair", "image of a lamp"]
     image, text = encode_images(clip, images), encode_text(clip, texts)
     assert image.shape == (3, clip.width) and text.shape == (2, clip.width)
-    torch.testing.assert_close(encode_images(loaded, images), image)
-    torch.testing.assert_close(encode_text(loaded, texts), text)
+    close(encode_images(loaded, images), image)
+    close(encode_text(loaded, texts), text)
     assert not torch.allclose(text[0], text[1])
     assert loaded.model.state_dict().keys() == clip.model.state_dict().keys()
     assert ("logit_bias" in loaded.model.state_dict()) == ("SigLIP" in name)
     taken = create_clip(_settings(model=small, pretrained=str(folder), seed=9))
-    torch.testing.assert_close(encode_images(taken, images), image)
+    close(encode_images(taken, images), image)
     encoder = DepthEncoder.from_clip(clip)
-    torch.testing.assert_close(encoder.eval()(images), image)
+    close(encoder.eval()(images), image)
     encoder(images).square().mean().backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in encoder.parameters())
     save_depth_encoder(encoder, clip, tmp_path / "encoder", "# card\n")
-    torch.testing.assert_close(load_depth_encoder(tmp_path / "encoder")(images), image)
-    torch.testing.assert_close(encode_text(load_clip(tmp_path / "encoder"), texts), text)
+    close(load_depth_encoder(tmp_path / "encoder")(images), image)
+    close(encode_text(load_clip(tmp_path / "encoder"), texts), text)
     assert clip_digest(tmp_path / "encoder") == clip_digest(folder), "the card does not count"
 
 
