@@ -23,9 +23,10 @@ from prefect.states import Completed, Failed
 
 from flows.parts import part
 from flows.runners import Runner, RunnerName, open_runners, runner_in_use, use
-from tasks.artifacts import Progress, publish_summary, publish_tables
+from tasks.artifacts import Progress, publish_summary, publish_tables, show_steps
 from tasks.dvc_stage import Busy, plan, reproduce
 from tasks.events import stage_done
+from tasks.progress import heard_by
 from tasks.shard_map import WorkerDied, job_names
 from tasks.stage import configure_logging, exit_code, parse_command, report, run_stage
 
@@ -78,7 +79,8 @@ def stage(name: str, force: bool = False, pull: bool = False) -> Any:
     def execute(command: str) -> None:
         call = parse_command(command)
         if call:
-            run_stage(call, root=root, map_=map_)
+            with heard_by(show_steps(name)):
+                run_stage(call, root=root, map_=map_)
         else:
             _run_command(command, root)
 

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from uuid import UUID
 
+from tasks.progress import Listener
+
 _SECONDS_BETWEEN_UPDATES = 1.0
 
 
@@ -14,11 +16,12 @@ class Progress:
     Needs the context of a flow or task run.
     """
 
-    def __init__(self, stage: str, total: int) -> None:
+    def __init__(self, stage: str, total: int, unit: str = "parts") -> None:
         from prefect.artifacts import create_progress_artifact
 
         self._stage = stage
         self._total = total
+        self._unit = unit
         self._sent = time.monotonic()
         artifact = create_progress_artifact(0.0, key=_key(f"{stage}-progress"), description=self._text(0))
         assert isinstance(artifact, UUID)
@@ -34,7 +37,19 @@ class Progress:
             update_progress_artifact(self._artifact, 100.0 * done / self._total, description=self._text(done))
 
     def _text(self, done: int) -> str:
-        return f"{self._stage}: {done} of {self._total} parts"
+        return f"{self._stage}: {done} of {self._total} {self._unit}"
+
+
+def show_steps(stage: str) -> Listener:
+    """Show a training's steps, told through `tasks.progress`, as the progress of a stage."""
+    shown: list[Progress] = []
+
+    def show(what: str, done: int, total: int) -> None:
+        if not shown:
+            shown.append(Progress(stage, total, "steps"))
+        shown[0].show(done)
+
+    return show
 
 
 def publish_tables(root: Path) -> list[str]:
