@@ -2,12 +2,24 @@
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from c2p.training.optim import Lamb, learning_rate, set_learning_rate
+from c2p.params import load
+from c2p.training.optim import (
+    Lamb,
+    create_optimizer,
+    gradient_norm,
+    learning_rate,
+    rate_of_step,
+    set_learning_rate,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _plain_lamb(weight: list[float], grads: list[list[float]], lr: float, decay: float, clamp: float) -> list[float]:
@@ -28,7 +40,7 @@ def _plain_lamb(weight: list[float], grads: list[list[float]], lr: float, decay:
 def test_lamb_is_the_plain_loop(start: str, decay: float) -> None:
     generator = np.random.default_rng(3)
     weight = generator.normal(size=6) * {"ordinary": 1.0, "large": 1e4, "zero": 0.0}[start]
-    grads = generator.normal(size=(7, 6)) * 1e-2
+    grads = generator.normal(size=(10, 6)) * 1e-2
     tensor = torch.tensor(weight.reshape(2, 3), requires_grad=True)
     optimizer = Lamb([tensor], 6e-3, weight_decay=decay)
     for grad in grads:
@@ -36,6 +48,39 @@ def test_lamb_is_the_plain_loop(start: str, decay: float) -> None:
         optimizer.step()
     expected = _plain_lamb(weight.tolist(), grads.tolist(), 6e-3, decay, 10.0)
     np.testing.assert_allclose(tensor.detach().numpy().ravel(), expected, rtol=1e-12)
+
+
+def test_lamb_takes_ten_steps_of_many_tensors_as_of_each_alone() -> None:
+    generator = np.random.default_rng(4)
+    starts = [generator.normal(size=shape) for shape in ((), (3,), (4, 5), (2, 3, 3, 3))]
+    grads = [[generator.normal(size=start.shape) for start in starts] for _ in range(10)]
+    tensors = [torch.tensor(start) for start in starts]
+    tensors[3] = tensors[3].contiguous(memory_format=torch.channels_last)
+    optimizer = Lamb([tensor.requires_grad_() for tensor in tensors], 6e-3, weight_decay=1e-4)
+    for step in grads:
+        for tensor, grad in zip(tensors, step, strict=True):
+            tensor.grad = torch.tensor(grad)
+        optimizer.step()
+    for number, (tensor, start) in enumerate(zip(tensors, starts, strict=True)):
+        own = [np.ravel(step[number]).tolist() for step in grads]
+        expected = _plain_lamb(np.ravel(start).tolist(), own, 6e-3, 1e-4, 10.0)
+        np.testing.assert_allclose(tensor.detach().numpy().ravel(), expected, rtol=1e-12)
+
+
+def test_adamw_is_the_plain_loop() -> None:
+    generator = np.random.default_rng(5)
+    weight, grads = generator.normal(size=6), generator.normal(size=(10, 6))
+    settings = replace(load(ROOT / "profiles/code.yaml").pretrain, optimizer="adamw", lr=1e-3, weight_decay=0.1)
+    tensor = torch.nn.Parameter(torch.tensor(weight))
+    optimizer = create_optimizer([tensor], settings)
+    mean, square = np.zeros(6), np.zeros(6)
+    for step, grad in enumerate(grads, 1):
+        tensor.grad = torch.tensor(grad)
+        optimizer.step()
+        mean, square = 0.9 * mean + 0.1 * grad, 0.999 * square + 0.001 * grad**2
+        corrected = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        weight = weight * (1 - 1e-3 * 0.1) - 1e-3 * corrected
+    np.testing.assert_allclose(tensor.detach().numpy(), weight, rtol=1e-10)
 
 
 def test_lamb_keeps_tensors_without_gradient_and_zero_updates() -> None:
@@ -74,6 +119,22 @@ def test_cosine_is_torchs(cycle: int, steps: int) -> None:
         assert ours == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         theirs.step()
+
+
+@pytest.mark.parametrize(("schedule", "cycle"), [("restarts", 2 * 7), ("cosine", 5 * 7)])
+def test_the_profiles_schedule_is_per_step(schedule: str, cycle: int) -> None:
+    """Cosines of two epochs of seven steps each, or one over all five epochs, written out."""
+    settings = replace(load(ROOT / "profiles/code.yaml").pretrain, schedule=schedule, epochs=5, restart_epochs=2)
+    for step in range(5 * 7):
+        phase = (step % cycle) / cycle
+        expected = 1e-5 + 0.5 * (6e-3 - 1e-5) * (1 + math.cos(math.pi * phase))
+        assert rate_of_step(step, 7, settings) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_gradients_norm_is_that_of_all_of_them() -> None:
+    weights = [torch.zeros(2, 3, requires_grad=True), torch.zeros((), requires_grad=True), torch.zeros(5)]
+    weights[0].grad, weights[1].grad = torch.full((2, 3), 2.0), torch.tensor(5.0)
+    assert gradient_norm(weights).item() == pytest.approx(math.sqrt(6 * 4 + 25), rel=1e-6)
 
 
 def test_warm_up_rises_to_the_peak_and_then_falls() -> None:
