@@ -176,7 +176,8 @@ def measure_memory(counts: Sequence[int]) -> dict[str, Any]:
     """Peak resident memory of the largest process, and seconds, of the stages that pack so many made shapes."""
     table = {}
     for count in counts:
-        peaks = memory_benchmark.measure_stages(count)
+        with WorkerPool(1) as pool:  # of a process's own: one counts the memory of whoever started it as its own peak
+            peaks = pool.run(memory_benchmark.measure_stages, count)
         table[str(count)] = {
             "peak_rss_mb": round(max(max(p.coordinator_mb, p.worker_mb) for p in peaks), 1),
             "seconds": {p.stage: round(p.seconds, 1) for p in peaks},

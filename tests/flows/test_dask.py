@@ -63,7 +63,7 @@ def test_a_cluster_with_a_remote_store_leaves_the_bytes_of_one_process(
     }
     command = [sys.executable, "-m", "flows.pretrain_pipeline", "--runner", "dask", "shards", "benchmarks"]
     done = subprocess.run(
-        command, cwd=project, env={**os.environ, **settings}, capture_output=True, text=True, timeout=300
+        command, cwd=project, env={**os.environ, **settings}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert "5 stages: 5 ran, 0 restored, 0 current" in done.stdout
