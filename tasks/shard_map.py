@@ -8,6 +8,7 @@ don't depend on their number, never load the caller's main module, and end with 
 import logging
 import logging.handlers
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.context
 import multiprocessing.process
 import os
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that say on how many threads libraries compute; 1 in every worker."""
@@ -98,7 +99,9 @@ class WorkerPool:
         with self._lock:
             executor, self._executor = self._executor, None
         if executor:
-            executor.shutdown(cancel_futures=True)
+            executor.shutdown(wait=False, cancel_futures=True)
+            self._context.wait()
+            executor.shutdown()
 
     def stop(self) -> None:
         """End the workers at once, for an interrupt; whoever waits for a job gets PoolStopped."""
@@ -176,6 +179,16 @@ class _WorkerContext(multiprocessing.context.SpawnContext):
         process = _Worker(*args, **kwargs)
         self._started.append(process)
         return process
+
+    def wait(self) -> None:
+        """Wait until all workers have ended. One that is killed now may hold the lock that the others wait for."""
+        running = {process.sentinel: process for process in self._started if process.is_alive()}
+        while running:
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                ended = running.pop(cast(int, sentinel))
+                ended.join(1)
+                if ended.exitcode not in (0, None):
+                    self.terminate()
 
     def terminate(self) -> None:
         for process in self._started:

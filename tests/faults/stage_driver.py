@@ -5,6 +5,7 @@ Reads an order a line from standard input, JSON, and answers with a line. The co
 """
 
 import ctypes
+import faulthandler
 import importlib
 import json
 import multiprocessing.context
@@ -14,7 +15,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -36,7 +37,7 @@ SUBREAPER = 36
 """prctl's PR_SET_CHILD_SUBREAPER: orphans of a killed stage become ours, so that we see them end."""
 WATCHED = ("open", "os.rename", "os.link", "os.remove", "os.mkdir")
 """Audit events of a process' work on files; its own death may come before each of them."""
-LONGEST_S = 60
+LONGEST_S = 300
 
 
 def warm_up() -> None:
@@ -51,11 +52,23 @@ def warm_up() -> None:
     farthest_points(sample_surface(triangle, 9, 0), 3)
 
 
-class ForkedWorkers(multiprocessing.context.ForkContext):
+class ForkedWorkers(shard_map._WorkerContext):
     """Stands in for the spawning context: the same pool, started in milliseconds."""
 
-    def terminate(self) -> None:
-        raise AssertionError("nobody interrupts here")
+    _name = "fork"
+
+    def Process(self, *args: Any, **kwargs: Any) -> multiprocessing.context.ForkProcess:  # type: ignore[override]
+        process = multiprocessing.context.ForkProcess(*args, **kwargs)
+        self._started.append(process)
+        return process
+
+
+class EarlyPool(shard_map.WorkerPool):
+    """Starts its workers before the stage begins, since a process may not fork any more once Arrow runs threads."""
+
+    def __enter__(self) -> Self:
+        self.run(abs, 0)
+        return super().__enter__()
 
 
 def run_order(order: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +79,7 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         _be_the_stage(order, kill, log)
+    os.setpgid(child, child)  # the child does it too: whoever comes first
     watch = psutil.Process(child)
     struck = False
     while (status := _ended(child)) is None:
@@ -73,22 +87,32 @@ def run_order(order: dict[str, Any]) -> dict[str, Any]:
         if not struck and _is_time(kill, past, Path(order["folder"])):
             struck = _strike(watch, kill["whom"])
         if past > LONGEST_S:
-            _strike(watch, "group")
-            raise TimeoutError(f"{order} goes on after {LONGEST_S} s")
+            raise TimeoutError(f"{order} goes on after {LONGEST_S} s:\n{_stacks(watch, log)}")
         signal.sigtimedwait([signal.SIGCHLD], 0.001)
     seconds = time.monotonic() - started
     left = _wait_for_orphans()
     return {"status": status, "seconds": seconds, "left": left, "said": log.read_text()}
 
 
+def _stacks(watch: psutil.Process, log: Path) -> str:
+    """Where a stage and its workers hang; ends them."""
+    for process in (watch, *watch.children()):
+        process.send_signal(signal.SIGUSR1)
+        signal.sigtimedwait([signal.SIGCHLD], 1)
+    os.killpg(watch.pid, signal.SIGKILL)
+    return log.read_text()
+
+
 def _be_the_stage(order: dict[str, Any], kill: dict[str, Any], log: Path) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-    os.setsid()
+    os.setpgid(0, 0)
     os.chdir(order["folder"])
     for number in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    faulthandler.register(signal.SIGUSR1, file=sys.__stderr__, all_threads=True)
     os.environ["C2P_WORKERS"] = str(order["workers"])
     shard_map._WorkerContext = ForkedWorkers  # type: ignore[assignment, misc]
+    command.WorkerPool = EarlyPool  # type: ignore[misc]
     _count_events(order["folder"], kill)
     code = 1
     try:
