@@ -186,7 +186,7 @@ def starve(folder: Path, told: Connection) -> None:
 def fill_the_disk(folder: Path, told: Connection) -> None:
     """A training on a file system of its own that fills up in the third epoch, and goes on when there is room again."""
     torch.set_num_threads(1)
-    mount_memory(folder, 2**22)
+    mount_memory(folder, 2**24)
     ballast = folder.parent / "ballast"
 
     def fill(step: int, steps: int, values: dict[str, float]) -> None:
