@@ -99,9 +99,11 @@ class WorkerPool:
         with self._lock:
             executor, self._executor = self._executor, None
         if executor:
-            executor.shutdown(wait=False, cancel_futures=True)
+            # The executor's own threads must have ended before the interpreter ends, else they race for its pipes.
+            closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True})
+            closing.start()
             self._context.wait()
-            executor.shutdown()
+            closing.join()
 
     def stop(self) -> None:
         """End the workers at once, for an interrupt; whoever waits for a job gets PoolStopped."""
