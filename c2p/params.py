@@ -293,11 +293,16 @@ class Fewshot:
     """Paper: modelnet40."""
     shots: int
     """Training objects a class (paper: 16)."""
+    curve: tuple[int, ...]
+    """Other training objects a class, for accuracy against shots; may be empty. Subsets are nested."""
     seeds: tuple[int, ...]
-    """Each seed draws its subset, its initialisation and takes the depth encoder of the same position."""
+    """Each seed draws its subset and its initialisation, and takes a depth encoder: that of its position, modulo the
+    number of encoders (paper: one, unknown)."""
 
     def __post_init__(self) -> None:
         _at_least(self, shots=1)
+        _distinct(self, "curve")
+        _require(min(self.curve, default=1) >= 1, "fewshot.curve", list(self.curve), "whole numbers of at least 1")
         _not_empty(self, "seeds")
         _distinct(self, "seeds")
         _seeds(self, "seeds")

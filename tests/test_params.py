@@ -61,6 +61,14 @@ def test_plus_is_code_with_one_dense_camera() -> None:
     assert same == code
 
 
+def test_every_profile_draws_five_subsets_and_a_curve(raw: dict) -> None:
+    for path in (ROOT / "profiles").glob("*.yaml"):
+        values = yaml.safe_load(path.read_text())
+        values["download"]["meshes"] = "somewhere"
+        few = build(values).fewshot
+        assert len(few.seeds) >= 5 and few.shots == 16 and few.curve == (1, 2, 4, 8)
+
+
 def test_every_profile_is_tested() -> None:
     assert {path.stem for path in (ROOT / "profiles").glob("*.yaml")} == {"demo", "meshes", "paper", "code", "plus"}
 
@@ -78,6 +86,8 @@ def test_a_surface_has_no_weighted_mean(raw: dict) -> None:
         ("pretrain", "lr", "1e-3", "write 1.0e-3"),
         ("pretrain", "lr", float("nan"), "finite number"),
         ("pretrain", "lr", 0.0, "more than 0"),
+        ("fewshot", "curve", [1, 0], "at least 1"),
+        ("fewshot", "curve", [2, 2], "entries that differ"),
         ("pretrain", "lr_min", 1.0, "pretrain.lr"),
         ("pretrain", "seeds", [], "at least one"),
         ("pretrain", "seeds", [1, 1], "entries that differ"),

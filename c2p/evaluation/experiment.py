@@ -87,18 +87,31 @@ class Experiment:
         return digest_array(np.array(digests))[:REVISION_DIGITS]
 
     def record(
-        self, source: Source, dataset: str, method: str, logits: Mapping[int | None, np.ndarray], *, scale: float
+        self,
+        source: Source,
+        dataset: str,
+        method: str,
+        logits: Mapping[int | None, np.ndarray],
+        *,
+        scale: float,
+        shots: int | None = None,
     ) -> dict[str, Any]:
-        """Score the logits (N, K) of every seed (None: nothing was drawn), keep the predictions, give the metrics."""
+        """Score the logits (N, K) of every seed (None: nothing was drawn), keep the predictions, give the metrics.
+
+        scale: probabilities, and the calibration error with them, are those of softmax(scale * logits).
+        shots: of a point on the curve of accuracy against shots: its predictions are not kept.
+        """
         bench = source.read()
         scores: dict[int | None, Scores] = {}
         for seed, values in logits.items():
-            scores[seed] = score(values, bench.test.labels)
-            rows = predict(bench.test.keys, bench.test.labels, values, bench.classes, scale=scale)
-            self.predictions.add(rows, dataset=dataset, method=method, seed=seed)
+            scores[seed] = score(values, bench.test.labels, scale=scale)
+            if shots is None:
+                rows = predict(bench.test.keys, bench.test.labels, values, bench.classes, scale=scale)
+                self.predictions.add(rows, dataset=dataset, method=method, seed=seed)
         summary = summarise(scores[None] if None in scores else {s: v for s, v in scores.items() if s is not None})
         spread = f" ± {summary['std']:.2f}" if "std" in summary else ""
-        log.info("%s, %s: %.2f%s %%", dataset, method, summary["mean"], spread)
+        point = "" if shots is None else f", {shots} shots"
+        log.info("%s, %s%s: %.2f%s %%", dataset, method, point, summary["mean"], spread)
         return summary
 
     def finish(self, predictions: Path | None) -> None:
@@ -124,45 +137,55 @@ def adapt(
     *,
     seeds: Sequence[int],
     shots: int | None = None,
+    curve: Sequence[int] = (),
     epochs: int | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate every cell with every seed.
 
     Args:
         shots: training objects a class; None: all.
+        curve: further numbers of training objects a class, for accuracy against shots.
         epochs: of CLIP2Point's adapters; None: as adapter.epochs says.
     Returns:
-        Metrics by the cells' slugs.
+        Metrics by the cells' slugs, `set`, and where a curve is asked for `curve`: by number of shots, in rising
+        order and `shots` among them, the metrics by slug.
     """
     bench = source.read()
-    drawn = {seed: _draw(bench, shots, seed) for seed in seeds}
-    union = np.unique(np.concatenate(list(drawn.values())))
-    encoded = np.arange(len(bench.train)) if len(union) >= ENCODE_ALL_SHARE * len(bench.train) else union
+    points = [shots, *(k for k in sorted(set(curve)) if k != shots)]
+    drawn = {(k, seed): _draw(bench, k, seed) for k in points for seed in seeds}
+    encoded = _encoded(bench, list(drawn.values()))
     jobs = {
-        cell.slug: [
-            _plan(lab, source, cell, encoded, drawn[seed], seed=seed, position=position, epochs=epochs)
+        (k, cell.slug): [
+            _plan(lab, source, cell, encoded, drawn[k, seed], seed=seed, position=position, epochs=epochs)
             for position, seed in enumerate(seeds)
         ]
+        for k in points
         for cell in cells
     }
     lab.bank.make(lab.map_)
     todo = {
-        job.out: (job, f"{dataset} {slug} seed {job.seed}")
-        for slug, group in jobs.items()
+        job.out: (job, f"{dataset} {slug} {'all' if k is None else k} shots seed {job.seed}")
+        for (k, slug), group in jobs.items()
         for job in group
         if not job.out.exists()
     }
     if todo:
         lab.map_(adaptation.run_job, [job for job, _ in todo.values()], names=[name for _, name in todo.values()])
-    metrics: dict[str, Any] = {"set": describe(bench)}
-    for cell in cells:
-        group = jobs[cell.slug]
+
+    def summary(k: int | None, cell: AdaptedCell) -> dict[str, Any]:
+        group = jobs[k, cell.slug]
         logits: dict[int | None, np.ndarray] = {job.seed: np.load(job.out, allow_pickle=False) for job in group}
         scale = logit_scale(lab.clip_dir) / group[0].recipe.scale
         used = {folder for position in range(len(seeds)) for folder in lab.encoders(cell.method, position)}
-        metrics[cell.slug] = lab.record(source, dataset, cell.slug, logits, scale=scale) | {
+        point = k if k != shots else None
+        return lab.record(source, dataset, cell.slug, logits, scale=scale, shots=point) | {
             "inputs": lab.inputs(source, [lab.clip_dir, *used])
         }
+
+    by_shots = {k: {cell.slug: summary(k, cell) for cell in cells} for k in points}
+    metrics: dict[str, Any] = {"set": describe(bench)} | by_shots[shots]
+    if curve:
+        metrics["curve"] = {str(k): by_shots[k] for k in sorted(k for k in points if k is not None)}
     return metrics
 
 
@@ -175,6 +198,12 @@ def describe(bench: Benchmark) -> dict[str, Any]:
         "test": len(bench.test),
         "chance": round(100 / classes, DIGITS),
     }
+
+
+def _encoded(bench: Benchmark, drawn: Sequence[np.ndarray]) -> np.ndarray:
+    """Training objects to encode, rising: those that were drawn, or all where most were."""
+    union = np.unique(np.concatenate(drawn))
+    return np.arange(len(bench.train)) if len(union) >= ENCODE_ALL_SHARE * len(bench.train) else union
 
 
 def _draw(bench: Benchmark, shots: int | None, seed: int) -> np.ndarray:

@@ -58,6 +58,53 @@ def predict(
     ]
 
 
+@dataclass(frozen=True)
+class ClassRow:
+    """How one class was recognised."""
+
+    name: str
+    objects: int
+    right: int
+    taken_for: str
+    """The other class it was taken for most often, the first of equals; empty: every object was right."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Percent of its objects; None: it has no objects."""
+        return 100 * self.right / self.objects if self.objects else None
+
+
+def per_class(predictions: Sequence[Prediction], classes: Sequence[str]) -> list[ClassRow]:
+    """One row a class, in the order of the classes, objects of all predictions counted.
+
+    Raises ValueError: a prediction of a class that is not among them.
+    """
+    counts = confusion_counts(predictions, classes)
+    rows = []
+    for place, name in enumerate(classes):
+        others = counts[place].copy()
+        others[place] = 0
+        most = int(others.argmax())
+        taken = classes[most] if others[most] else ""
+        rows.append(ClassRow(name, int(counts[place].sum()), int(counts[place, place]), taken))
+    return rows
+
+
+def confusion_counts(predictions: Sequence[Prediction], classes: Sequence[str]) -> np.ndarray:
+    """(K, K) int64: objects of class row classified as column.
+
+    Raises ValueError: a prediction of a class that is not among them.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    for row in predictions:
+        for name in (row.actual, row.predicted):
+            if name not in places:
+                raise ValueError(f"{row.key}: class {name!r} is not one of the set's: {', '.join(classes)}")
+        counts[places[row.actual], places[row.predicted]] += 1
+    return counts
+
+
 class PredictionTable:
     """Rows gathered over datasets, methods and seeds."""
 

@@ -1,7 +1,10 @@
 """The experiments behind the tables: zero-shot, few-shot, fully supervised, ablations.
 
-Each gives plain nested metrics, dataset -> method -> {mean, std, class_mean, seeds, inputs}, in percent; `inputs` is a
-digest of the benchmark file and the weights behind the numbers. dataset -> `set` describes the benchmark set itself.
+Each gives plain nested metrics, dataset -> method -> {mean, std, seeds, class_mean, top3, top5, ece, interval, inputs}, in
+percent (c2p.evaluation.scores.summarise says what each is); `inputs` is a digest of the benchmark file and the weights
+behind the numbers. dataset -> `set` describes the benchmark set itself, dataset -> `curve` -> shots -> method has the
+same metrics of other numbers of shots (few-shot only). Probabilities are softmax of cosines times CLIP's learnt logit
+scale, for every method: adapters whose recipe trains without a scale are read with it too.
 
 Legend: N object, V view, C feature width, K class.
 """
@@ -102,12 +105,14 @@ def run_fewshot(
     device: str = "cpu",
     map_: Map = serial,
 ) -> Metrics:
-    """Table 2: k-shot classification of fewshot.dataset."""
+    """Table 2: k-shot classification of fewshot.dataset, and accuracy against shots (fewshot.curve)."""
     lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
     section = settings.fewshot
     source = _find(benchmarks, section.dataset)
     cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.ADAPTED]
-    adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots)
+    adapted = adapt(
+        lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots, curve=section.curve
+    )
     lab.finish(predictions)
     return {section.dataset: adapted}
 

@@ -14,7 +14,7 @@ from c2p.data.files import write_text
 from c2p.evaluation.cells import Cell
 from c2p.evaluation.claims import check_claims
 from c2p.evaluation.figures import confusion_chart, contact_sheet, line_chart, png_uri
-from c2p.evaluation.predictions import Prediction
+from c2p.evaluation.predictions import Prediction, confusion_counts
 from c2p.evaluation.tables import Table, heading, number, published_number
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -123,11 +123,7 @@ def choose_exhibits(predictions: Sequence[Prediction], *, right: int, wrong: int
 
 def confusion_of(predictions: Sequence[Prediction], classes: Sequence[str], title: str) -> Confusion:
     """Count predictions by actual and predicted class."""
-    place = {name: number for number, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for row in predictions:
-        counts[place[row.actual], place[row.predicted]] += 1
-    return Confusion(title, tuple(classes), counts)
+    return Confusion(title, tuple(classes), confusion_counts(predictions, classes))
 
 
 def gallery_views(names: Sequence[str]) -> list[int]:

@@ -52,7 +52,7 @@ def small_settings() -> params.Params:
         pretrain=replace(whole.pretrain, seeds=(0, 4)),
         adapter=replace(whole.adapter, epochs=6, batch=4),
         pointclip=params.Pointclip(epochs=3, size=32, adapter_size=32),
-        fewshot=params.Fewshot("modelnet40", 2, (0, 1, 2)),
+        fewshot=params.Fewshot("modelnet40", 2, (1, 3), (0, 1, 2)),
         fullshot=params.Fullshot("modelnet40", (0, 1), 5),
         ablations=params.Ablations((1, 2)),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.nn import functional
@@ -100,7 +101,8 @@ def test_same_bytes_with_and_without_a_cache(lab: Any, tmp_path: Path) -> None:
 
 def test_fewshot_takes_encoders_in_turn(lab: Any, tmp_path: Path) -> None:
     metrics = run_fewshot(lab.settings, predictions=tmp_path / "few.parquet", **arguments(lab))["modelnet40"]
-    assert set(metrics) == {"set", "pointclip", "clip2point_without_pretraining", "clip2point"}
+    slugs = {"pointclip", "clip2point_without_pretraining", "clip2point"}
+    assert set(metrics) == {"set", "curve"} | slugs
     for slug in ("pointclip", "clip2point"):
         assert list(metrics[slug]["seeds"]) == ["0", "1", "2"]
     rows = read_predictions(tmp_path / "few.parquet", dataset="modelnet40", method="clip2point", seed=2)
@@ -111,6 +113,21 @@ def test_fewshot_takes_encoders_in_turn(lab: Any, tmp_path: Path) -> None:
         assert sum(row.shares) == pytest.approx(1, abs=1e-5), "three classes: all are kept"
     with pytest.raises(ValueError, match="no predictions of clip2point on nowhere"):
         read_predictions(tmp_path / "few.parquet", dataset="nowhere", method="clip2point")
+
+
+def test_curve_of_accuracy_against_shots(lab: Any, tmp_path: Path) -> None:
+    metrics = run_fewshot(lab.settings, predictions=tmp_path / "few.parquet", **arguments(lab))["modelnet40"]
+    assert list(metrics["curve"]) == ["1", "2", "3"]
+    slugs = {"pointclip", "clip2point_without_pretraining", "clip2point"}
+    for k, summaries in metrics["curve"].items():
+        assert set(summaries) == slugs
+        alone = replace(lab.settings, fewshot=replace(lab.settings.fewshot, shots=int(k), curve=()))
+        expected = run_fewshot(alone, **arguments(lab))["modelnet40"]
+        assert "curve" not in expected
+        assert summaries == {slug: expected[slug] for slug in slugs}, "a point is what that many shots alone give"
+    assert {slug: metrics[slug] for slug in slugs} == metrics["curve"]["2"]
+    rows = pq.read_table(tmp_path / "few.parquet").to_pylist()
+    assert len(rows) == 3 * 3 * 12, "methods, seeds and objects of the headline's shots alone"
 
 
 def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
@@ -127,6 +144,7 @@ def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
 
 def test_fullshot_uses_every_training_object(lab: Any) -> None:
     full = run_fullshot(lab.settings, **arguments(lab))["modelnet40"]
+    assert set(full["clip2point"]) == {"mean", "std", "seeds", "class_mean", "ece", "interval", "inputs"}
     assert set(full) == {"set", "pointclip", "clip2point"}
     settings = replace(
         lab.settings,
