@@ -103,6 +103,20 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Benchmarks:
+    """What the benchmark sets hold of each object beside its farthest points, which are fixed once."""
+
+    train_draws: int
+    """Random draws of `sample.points` points, kept for every training object (published code: one at every access,
+    without end); 0: none. Points of a mesh are drawn from its surface, those of a given cloud without repetition."""
+    test_draws: int
+    """The same for every test object (published few-shot code: a new draw at every access); 0: none."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, train_draws=0, test_draws=0)
+
+
+@dataclass(frozen=True)
 class Depth:
     """Depth maps of point clouds: CLIP2Point Eq. 13 and 14."""
 
@@ -345,6 +359,7 @@ class Params:
     download: Download
     render: Render
     sample: Sample
+    benchmarks: Benchmarks
     depth: Depth
     shards: Shards
     teacher: Teacher

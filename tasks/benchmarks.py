@@ -3,22 +3,28 @@
 import hashlib
 import io
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
+from c2p.data.benchmarks import Benchmark, PointSet, Split, write_benchmark
 from c2p.data.clouds import farthest_clouds, mesh_clouds
 from c2p.data.manifest import read_manifest, read_points
 from c2p.data.models import Model, fingerprint
+from c2p.data.official import OFFICIAL, check_sizes
 from c2p.data.places import Place, read_bytes
+from c2p.data.resampling import cloud_draws, mesh_draws
 from c2p.data.scanobjectnn import VARIANTS, present_classes, read_split
 from c2p.data.scene import versions
 from c2p.data.sources import list_source, read_source
 from c2p.data.splits import chunks
 from c2p.data.vocabulary import SCANOBJECTNN
+from c2p.geometry.meshes import rotate_up
 from c2p.params import Params, Render
 from tasks.closure import code_digest
 from tasks.layout import Layout
@@ -40,9 +46,13 @@ class CloudJob:
     store: Store
     models: tuple[Model, ...]
     scans: Place | None
-    """h5-derived clouds (N, P, 3) as .npy, instead of models."""
+    """Given clouds (N, P, 3) as .npy, instead of models."""
+    keys: tuple[str, ...]
+    """Names of the objects."""
     settings: Render
     points: int
+    draws: int
+    """0: the farthest points (N, points, 3); else so many random draws (N, draws, points, 3)."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,12 @@ class SplitPlan:
     keys: tuple[str, ...]
     labels: np.ndarray
     jobs: tuple[CloudJob, ...]
+    draw_jobs: tuple[CloudJob, ...]
+    """Empty: no random draws are wanted."""
 
     def read(self) -> PointSet:
         """The split, once its jobs are done."""
-        clouds = [_load(job.store.place(job.key, ".npy")) for job in self.jobs]
-        return PointSet(self.keys, np.concatenate(clouds), self.labels)
+        return PointSet(self.keys, _joined(self.jobs), self.labels)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,13 @@ class SetPlan:
     classes: tuple[str, ...]
     train: SplitPlan
     test: SplitPlan
+
+    def write(self, folder: Path) -> Path:
+        """Write the set's file, once its jobs are done."""
+        splits: dict[Split, SplitPlan] = {"train": self.train, "test": self.test}
+        draws = {split: _joined(plan.draw_jobs) for split, plan in splits.items() if plan.draw_jobs}
+        benchmark = Benchmark(self.title, self.classes, self.train.read(), self.test.read())
+        return write_benchmark(folder / f"{self.file}.parquet", benchmark, draws=draws)
 
 
 def run(params: Params, root: Path, map_: Map) -> None:
@@ -82,15 +100,15 @@ def run(params: Params, root: Path, map_: Map) -> None:
         else:
             plans.append(_plan_meshes(name, params, root, rejected if name == "meshes" else set()))
     named = [
-        (f"{plan.file}-{split}-{number:03d}", job)
+        (f"{plan.file}-{split}-{kind}{number:03d}", job)
         for plan in plans
         for split, part in (("train", plan.train), ("test", plan.test))
-        for number, job in enumerate(part.jobs)
+        for kind, jobs in (("", part.jobs), ("draws-", part.draw_jobs))
+        for number, job in enumerate(jobs)
     ]
     map_(cloud_job, [job for _, job in named], names=[name for name, _ in named])
     for plan in plans:
-        benchmark = Benchmark(plan.title, plan.classes, plan.train.read(), plan.test.read())
-        write_benchmark(layout.benchmarks / f"{plan.file}.parquet", benchmark)
+        plan.write(layout.benchmarks)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
     write_benchmark(layout.benchmarks / "validation.parquet", Benchmark("validation", manifest.classes, train, val))
 
@@ -99,57 +117,98 @@ def _plan_meshes(name: str, params: Params, root: Path, left_out: set[str]) -> S
     """left_out: keys of training meshes that pre-training could not use; a test mesh is never left out."""
     raw = Layout(root).raw
     models, classes = list_source(raw, name)
+    source = read_source(raw, name)
+    if name in OFFICIAL:
+        assert {m.up for m in models} == {OFFICIAL[name].up}
+        if not source.made:
+            check_sizes(name, Counter(m.split for m in models), raw / source.path)
     order = {label.replace("_", " "): index for index, label in enumerate(classes)}
-    code, store = [code_digest("tasks.benchmarks"), versions(*LIBRARIES)], Store(root)
+    store = Store(root)
     archives = {archive: str(store.share(archive)) for archive in sorted({m.archive for m in models})}
     surface = [params.render.cloud_points, params.render.max_faces, params.render.seed]
 
-    def plan(split: str) -> SplitPlan:
+    def plan(split: Split) -> SplitPlan:
         members = [m for m in models if m.split == split and m.key not in left_out]
-        jobs = []
-        for part in chunks(members, CHUNK):
-            piece = key("benchmarks", code, surface, params.sample, [fingerprint(m) for m in part])
-            shared = tuple(replace(m, archive=archives[m.archive]) for m in part)
-            jobs.append(CloudJob(piece, store, shared, None, params.render, params.sample.points))
-        labels = np.array([order[m.label] for m in members], dtype=np.int64)
-        return SplitPlan(tuple(m.key for m in members), labels, tuple(jobs))
+        parts = chunks(members, CHUNK)
 
-    title = Path(read_source(raw, name).path).stem if name == "meshes" else name
+        def jobs(draws: int) -> tuple[CloudJob, ...]:
+            made = []
+            for part in parts:
+                piece = _key("benchmarks", surface, params, draws, [fingerprint(m) for m in part])
+                shared = tuple(replace(m, archive=archives[m.archive]) for m in part)
+                keys = tuple(m.key for m in part)
+                made.append(CloudJob(piece, store, shared, None, keys, params.render, params.sample.points, draws))
+            return tuple(made)
+
+        labels = np.array([order[m.label] for m in members], dtype=np.int64)
+        draws = _draws(params, split)
+        return SplitPlan(tuple(m.key for m in members), labels, jobs(0), jobs(draws) if draws else ())
+
+    title = Path(source.path).stem if name == "meshes" else name
     return SetPlan(name, title, classes, plan("train"), plan("test"))
 
 
 def _plan_scans(variant: str, params: Params, root: Path) -> SetPlan:
     raw = Layout(root).raw
     source = read_source(raw, "scanobjectnn")
-    loaded = {split: read_split(raw / source.path, variant, split) for split in ("train", "test")}
     folder = raw / source.path
+    splits: tuple[Split, ...] = ("train", "test")
+    loaded = {split: read_split(folder, variant, split) for split in splits}
+    if not source.made:
+        check_sizes(variant, {split: len(labels) for split, (_, labels) in loaded.items()}, folder)
     present, tested = (present_classes(of, complete=not source.made, path=folder) for _, of in loaded.values())
     if lone := sorted(set(present) ^ set(tested)):
         raise ValueError(f"{folder}: {variant} has class {SCANOBJECTNN[lone[0]]!r} in one split only; allowed: in both")
 
-    def plan(split: str) -> SplitPlan:
+    def plan(split: Split) -> SplitPlan:
         clouds, labels = loaded[split]
         keys = tuple(f"{variant}-{split}-{index:05d}" for index in range(len(labels)))
-        return SplitPlan(keys, np.searchsorted(present, labels), _scan_jobs(clouds, params, Store(root)))
+        upright = rotate_up(clouds, OFFICIAL[variant].up)
+        return _plan_clouds(keys, upright, np.searchsorted(present, labels), split, params, Store(root), folder)
 
     return SetPlan(variant, variant, tuple(SCANOBJECTNN[index] for index in present), plan("train"), plan("test"))
 
 
-def _scan_jobs(clouds: np.ndarray, params: Params, store: Store) -> tuple[CloudJob, ...]:
-    code = [code_digest("tasks.benchmarks"), versions(*LIBRARIES)]
-    jobs = []
-    for start in range(0, len(clouds), CHUNK):
-        scans = np.ascontiguousarray(clouds[start : start + CHUNK])
-        piece = key(
-            "scans",
-            code,
-            params.sample,
-            hashlib.sha256(scans.tobytes()).hexdigest(),
-            list(scans.shape),
+def _plan_clouds(
+    keys: tuple[str, ...],
+    clouds: np.ndarray,
+    labels: np.ndarray,
+    split: Split,
+    params: Params,
+    store: Store,
+    path: Path,
+) -> SplitPlan:
+    """A split whose clouds (N, P, 3), y up, are given."""
+    count = params.sample.points
+    if clouds.shape[1] < count:
+        raise ValueError(
+            f"{path}: {split} clouds of {clouds.shape[1]} points; sample.points is {count}: "
+            f"allowed: up to {clouds.shape[1]}"
         )
-        path = store.get_or_make(piece, ".scans.npy", partial(_save, array=scans))
-        jobs.append(CloudJob(piece, store, (), path, params.render, params.sample.points))
-    return tuple(jobs)
+
+    def jobs(draws: int) -> tuple[CloudJob, ...]:
+        made = []
+        for start in range(0, len(clouds), CHUNK):
+            given = np.ascontiguousarray(clouds[start : start + CHUNK])
+            part = keys[start : start + CHUNK]
+            content = [hashlib.sha256(given.tobytes()).hexdigest(), list(given.shape)]
+            drawn = [params.render.seed, part] if draws else []
+            place = store.get_or_make(key("given", content), ".clouds.npy", partial(_save, array=given))
+            piece = _key("scans", drawn, params, draws, content)
+            made.append(CloudJob(piece, store, (), place, part, params.render, count, draws))
+        return tuple(made)
+
+    draws = _draws(params, split)
+    return SplitPlan(keys, labels, jobs(0), jobs(draws) if draws else ())
+
+
+def _draws(params: Params, split: Split) -> int:
+    return params.benchmarks.train_draws if split == "train" else params.benchmarks.test_draws
+
+
+def _key(kind: str, settings: list[Any], params: Params, draws: int, content: list[Any]) -> str:
+    code = [code_digest("tasks.benchmarks"), versions(*LIBRARIES)]
+    return key(kind, code, settings, params.sample, draws, content)
 
 
 def _save(path: Path, array: np.ndarray) -> None:
@@ -160,14 +219,25 @@ def _load(place: Place) -> np.ndarray:
     return np.asarray(np.load(io.BytesIO(read_bytes(place)), allow_pickle=False))
 
 
+def _joined(jobs: Sequence[CloudJob]) -> np.ndarray:
+    return np.concatenate([_load(job.store.place(job.key, ".npy")) for job in jobs])
+
+
 def cloud_job(job: CloudJob) -> None:
-    """Farthest points of one job's objects, into the store."""
+    """Points of one job's objects, into the store."""
 
     def make(out: Path) -> None:
-        if job.scans is None:
-            clouds = mesh_clouds(job.models, job.settings, job.points)
-        else:
-            clouds = farthest_clouds(_load(job.scans), job.points)
-        np.save(out, clouds)
+        np.save(out, _points(job))
 
     job.store.get_or_make(job.key, ".npy", make)
+
+
+def _points(job: CloudJob) -> np.ndarray:
+    if job.scans is None:
+        if job.draws:
+            return mesh_draws(job.models, job.settings, job.points, job.draws)
+        return mesh_clouds(job.models, job.settings, job.points)
+    clouds = _load(job.scans)
+    if job.draws:
+        return cloud_draws(clouds, job.keys, job.settings.seed, job.points, job.draws)
+    return farthest_clouds(clouds, job.points)

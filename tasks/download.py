@@ -12,6 +12,7 @@ from c2p.data.download import Downloads, check_room, fetch_any, wanted
 from c2p.data.elsewhere import Known, describe, find, read_in_place
 from c2p.data.files import write_atomic
 from c2p.data.meshpack import take_meshes
+from c2p.data.official import MODELNET_UP, SCANOBJECTNN_UP, SHAPENET_UP
 from c2p.data.places import download, to_place
 from c2p.data.sources import Source, write_sources
 from c2p.params import Download, Params
@@ -84,13 +85,13 @@ def _make(name: str, raw: Path, settings: Download) -> Source:
     train, test = settings.toy_benchmark_train, settings.toy_benchmark_test
     if name == "shapenet":
         toy.write_shapenet(raw / name, seed=seed, train=settings.toy_train, validation=settings.toy_validation)
-        return Source(name, name, "y", True)
+        return Source(name, name, SHAPENET_UP, True)
     if name == "scanobjectnn":
         toy.write_scanobjectnn(raw / name, seed=seed, train=train, test=test)
-        return Source(name, name, "y", True)
+        return Source(name, name, SCANOBJECTNN_UP, True)
     title: Literal["ModelNet10", "ModelNet40"] = "ModelNet10" if name == "modelnet10" else "ModelNet40"
     toy.write_modelnet(raw / name / f"{title}.zip", name=title, seed=seed, train=train, test=test)
-    return Source(name, f"{name}/{title}.zip", "z", True)
+    return Source(name, f"{name}/{title}.zip", MODELNET_UP, True)
 
 
 def _fetch(names: list[str], raw: Path, downloads: Downloads, elsewhere: dict[str, Known], map_: Map) -> list[Source]:
@@ -115,7 +116,8 @@ def _fetch(names: list[str], raw: Path, downloads: Downloads, elsewhere: dict[st
         found = [file for file in sorted(elsewhere) if file.startswith(f"{name}/")]
         found += [place for (of, _), place in zip(entries, places, strict=True) if of == name]
         single = name.startswith("modelnet")
-        sources.append(Source(name, found[0] if single else name, "z" if single else "y", False))
+        up = {"shapenet": SHAPENET_UP, "scanobjectnn": SCANOBJECTNN_UP}.get(name, MODELNET_UP)
+        sources.append(Source(name, found[0] if single else name, up, False))
     return sources
 
 

@@ -13,7 +13,7 @@ from c2p.data.archive import MemberError
 from c2p.data.models import Model, read_mesh
 from c2p.data.places import Place, is_url, read_bytes
 from c2p.data.splits import seed_of
-from c2p.geometry.meshes import MeshError, normalise, rotate_up
+from c2p.geometry.meshes import Mesh, MeshError, normalise, rotate_up
 from c2p.geometry.points import farthest_points, normalise_points, sample_surface
 from c2p.params import Render
 
@@ -87,12 +87,20 @@ def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.nda
     """
     clouds = []
     for model in models:
-        try:
-            mesh = read_mesh(model, max_faces=settings.max_faces)
-        except (MeshError, MemberError) as error:
-            reason = str(error).removeprefix(f"{model.archive}: ")
-            raise MeshError(f"{model.archive}: {model.member}: {reason}; mend the mesh or remove it") from None
-        mesh = replace(mesh, vertices=normalise(rotate_up(mesh.vertices, model.up))[0])
+        mesh = upright_mesh(model, max_faces=settings.max_faces)
         surface = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
         clouds.append(farthest_cloud(surface, count))
     return np.stack(clouds)
+
+
+def upright_mesh(model: Model, *, max_faces: int) -> Mesh:
+    """A model's mesh in the world frame: y up, centred on the vertices' mean, largest norm 1.
+
+    Raises MeshError: it can't be used; the message names it.
+    """
+    try:
+        mesh = read_mesh(model, max_faces=max_faces)
+    except (MeshError, MemberError) as error:
+        reason = str(error).removeprefix(f"{model.archive}: ")
+        raise MeshError(f"{model.archive}: {model.member}: {reason}; mend the mesh or remove it") from None
+    return replace(mesh, vertices=normalise(rotate_up(mesh.vertices, model.up))[0])

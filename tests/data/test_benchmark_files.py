@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from c2p.data.benchmarks import Benchmark, read_benchmark, write_benchmark
+from c2p.data.benchmarks import Benchmark, draw_counts, read_benchmark, read_draw, write_benchmark
 from c2p.data.pointset import PointSet
 
 CLASSES = ("night_stand", "glass box", "Sofa, old")
@@ -51,11 +51,66 @@ def test_same_set_same_bytes(benchmark: Benchmark, tmp_path: Path) -> None:
     assert files[0] == files[1] != other
 
 
-def test_a_set_without_test_objects(benchmark: Benchmark, tmp_path: Path) -> None:
-    lone = replace(benchmark, test=PointSet((), np.zeros((0, 1, 3), np.float32), np.zeros(0, np.int64)))
-    read = read_benchmark(write_benchmark(tmp_path / "made.parquet", lone))
-    assert len(read.test) == 0 and read.test.points.shape[1:] == (7, 3)
-    assert same(read.train, benchmark.train)
+def test_a_split_without_objects(benchmark: Benchmark, tmp_path: Path) -> None:
+    none = PointSet((), np.zeros((0, 7, 3), np.float32), np.zeros(0, np.int64))
+    for split in ("train", "test"):
+        path = write_benchmark(tmp_path / "made.parquet", replace(benchmark, **{split: none}))
+        with pytest.raises(ValueError, match=f"the {split} split has no object; rebuild it") as error:
+            read_benchmark(path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_key_of_two_objects(benchmark: Benchmark, tmp_path: Path) -> None:
+    twice = replace(benchmark, test=replace(benchmark.test, keys=("test-0", "train-1", "test-2")))
+    with pytest.raises(ValueError, match="1 keys stand for several objects, the first 'train-1'"):
+        read_benchmark(write_benchmark(tmp_path / "made.parquet", twice))
+
+
+def made_draws(benchmark: Benchmark, **counts: int) -> dict:
+    generator = np.random.default_rng(5)
+    shape = benchmark.train.points.shape[1:]
+    return {
+        split: generator.normal(size=(len(getattr(benchmark, split)), count, *shape)).astype(np.float32)
+        for split, count in counts.items()
+    }
+
+
+@pytest.mark.parametrize("counts", [{"train": 3}, {"test": 2}, {"train": 3, "test": 1}, {"train": 1, "test": 2}])
+def test_draws_are_read_one_by_one(benchmark: Benchmark, tmp_path: Path, counts: dict) -> None:
+    draws = made_draws(benchmark, **counts)
+    path = write_benchmark(tmp_path / "made.parquet", benchmark, draws=draws)
+    assert draw_counts(path) == {"train": 0, "test": 0} | counts
+    for split, values in draws.items():
+        for number in range(counts[split]):
+            read = read_draw(path, split, number)
+            assert read.dtype == np.float32 and np.array_equal(read, values[:, number])
+    for split in ("train", "test"):
+        for number in (counts.get(split, 0), -1):
+            with pytest.raises(ValueError, match=f"no draw {number} of the {split} split.*benchmarks.{split}_draws"):
+                read_draw(path, split, number)
+    read = read_benchmark(path)
+    assert same(read.train, benchmark.train) and same(read.test, benchmark.test)
+
+
+def test_a_file_without_draws_is_as_it_always_was(benchmark: Benchmark, tmp_path: Path) -> None:
+    plain = write_benchmark(tmp_path / "a.parquet", benchmark).read_bytes()
+    none = made_draws(benchmark, train=0, test=0)
+    assert write_benchmark(tmp_path / "b.parquet", benchmark, draws=none).read_bytes() == plain
+    assert pq.read_schema(tmp_path / "a.parquet").names == ["key", "split", "label", "points"]
+    assert draw_counts(tmp_path / "a.parquet") == {"train": 0, "test": 0}
+    drawn = [write_benchmark(tmp_path / "c.parquet", benchmark, draws=made_draws(benchmark, train=2)) for _ in "12"]
+    assert drawn[0].read_bytes() == drawn[1].read_bytes() != plain
+
+
+def test_draws_that_are_not_finite_or_no_file(benchmark: Benchmark, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such benchmark set"):
+        read_draw(tmp_path / "made.parquet", "train", 0)
+    draws = made_draws(benchmark, train=2)
+    draws["train"][1, 1, 0, 0] = np.nan
+    path = write_benchmark(tmp_path / "made.parquet", benchmark, draws=draws)
+    read_draw(path, "train", 0)
+    with pytest.raises(ValueError, match="not finite; rebuild"):
+        read_draw(path, "train", 1)
 
 
 @pytest.mark.parametrize(("label", "said"), [(3, "labels 0 to 3; allowed: 0 to 2"), (-1, "labels -1 to 2")])

@@ -19,16 +19,20 @@ import yaml
 
 from c2p.data import toy
 from c2p.data.archive import ArchiveError
-from c2p.data.benchmarks import read_benchmark
+from c2p.data.benchmarks import draw_counts, read_benchmark, read_draw
 from c2p.data.manifest import read_manifest, read_points, verify
+from c2p.data.resampling import mesh_draws
 from c2p.data.scanobjectnn import VARIANTS
-from c2p.data.sources import Source, write_sources
+from c2p.data.sources import Source, list_source, write_sources
 from c2p.data.toy.shapenet_archive import model_files
 from c2p.geometry.meshes import MeshError
+from c2p.params import load
 from tasks.shard_map import Map, WorkerPool, serial
 from tasks.stage import Call, exit_code, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]
+SCANS, SCANS_PERTURBED = 581, 2882
+"""Test objects of ScanObjectNN's official files."""
 STAGES = ("download", "render", "sample", "shards", "benchmarks")
 SMALL = {
     "render": {"size": 16, "supersample": 1, "cloud_points": 128, "part_size": 4, "max_faces": 10_000},
@@ -397,28 +401,74 @@ def test_captions_come_from_their_table(tmp_path: Path) -> None:
         run(folder, "shards")
 
 
+def test_random_draws_lie_beside_the_farthest_points(project: Path) -> None:
+    path = project / "data/benchmarks/meshes.parquet"
+    plain = read_benchmark(path)
+    set_params(project, benchmarks={"train_draws": 2, "test_draws": 1})
+    run(project, "benchmarks")
+    assert draw_counts(path) == {"train": 2, "test": 1}
+    drawn = read_benchmark(path)
+    for split in ("train", "test"):
+        assert np.array_equal(getattr(drawn, split).points, getattr(plain, split).points)
+        first = read_draw(path, split, 0)
+        assert first.shape == getattr(plain, split).points.shape and not np.array_equal(first, drawn.train.points)
+    models, _ = list_source(project / "data/raw", "meshes")
+    settings = load(project / "params.yaml").render
+    for number in (0, 1):
+        for model, points in zip((m for m in models if m.split == "train"), read_draw(path, "train", number), strict=True):
+            assert np.array_equal(points, mesh_draws([model], settings, 32, 2)[0, number])
+    with pytest.raises(ValueError, match="no draw 1 of the test split, it has 1"):
+        read_draw(path, "test", 1)
+    set_params(project, benchmarks={"train_draws": 0, "test_draws": 0})
+    run(project, "benchmarks")
+    assert draw_counts(path) == {"train": 0, "test": 0}
+
+
 def scans(folder: Path, labels: dict[str, list[int]]) -> None:
-    """The six files of ScanObjectNN, few and small."""
+    """The six files of ScanObjectNN, small; the labels of PB_T50_RS's test objects are those given, again and again."""
     for pattern in VARIANTS.values():
         for split, values in labels.items():
             path = folder / pattern.format(split)
             path.parent.mkdir(parents=True, exist_ok=True)
             with h5py.File(path, "w") as file:
+                if split == "test" and len(values) == SCANS and "augmented" in pattern:
+                    values = np.resize(values, SCANS_PERTURBED)
                 file["data"] = np.random.default_rng(len(values)).normal(size=(len(values), 64, 3)).astype(np.float32)
                 file["label"] = np.array(values)
 
 
 def test_files_placed_by_hand_are_taken_and_taken_again(project: Path) -> None:
     everything = list(range(15))
-    scans(project / ".c2p/downloads/scanobjectnn", {"training": everything, "test": everything[::-1]})
+    tested = np.resize(everything[::-1], SCANS).tolist()
+    scans(project / ".c2p/downloads/scanobjectnn", {"training": everything, "test": tested})
     set_params(project, download={"benchmarks": ["meshes", "scanobjectnn"]})
     for _ in range(2):
         run(project, "download")
     run(project, "benchmarks")
     benchmark = read_benchmark(project / "data/benchmarks/scanobjectnn_pb_t50_rs.parquet")
-    assert benchmark.test.labels.tolist() == everything[::-1] and benchmark.test.points.shape == (15, 32, 3)
+    assert benchmark.test.labels.tolist() == np.resize(tested, SCANS_PERTURBED).tolist()
+    assert benchmark.test.points.shape == (SCANS_PERTURBED, 32, 3)
     (project / "data/raw/scanobjectnn/main_split/test_objectdataset.h5").unlink()
     with pytest.raises(ValueError, match=r"test_objectdataset\.h5: no such file"):
+        run(project, "benchmarks")
+
+
+def test_files_of_another_size_than_the_official_ones(project: Path) -> None:
+    scans(project / ".c2p/downloads/scanobjectnn", {"training": list(range(15)), "test": list(range(15))})
+    set_params(project, download={"benchmarks": ["meshes", "scanobjectnn"]})
+    run(project, "download")
+    with pytest.raises(ValueError, match="scanobjectnn_obj_only has 15 test objects; expected: 581; fetch") as error:
+        run(project, "benchmarks")
+    assert exit_code(error.value) == 2 and "\n" not in str(error.value)
+
+
+def test_scans_of_fewer_points_than_asked(project: Path) -> None:
+    scans(project / "data/raw/scanobjectnn", {"training": [0, 3], "test": [0, 3]})
+    record = json.loads((project / "data/raw/sources.json").read_text())
+    record["sources"].append({"name": "scanobjectnn", "path": "scanobjectnn", "up": "y", "made": True})
+    (project / "data/raw/sources.json").write_text(json.dumps(record))
+    set_params(project, download={"benchmarks": ["meshes", "scanobjectnn"]}, sample={"points": 65})
+    with pytest.raises(ValueError, match=r"train clouds of 64 points; sample\.points is 65: allowed: up to 64"):
         run(project, "benchmarks")
 
 
