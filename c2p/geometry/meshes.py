@@ -18,6 +18,7 @@ from PIL import Image
 
 from c2p.geometry.counts import VERTICES_A_FACE, TooLarge, count_elements
 from c2p.geometry.materials import FORMATS, Material, Materials
+from c2p.geometry.relative import absolute_indices
 from c2p.kernel import kernel
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def load_mesh(data: bytes, extension: str, *, read: Read | None = None, max_face
     if kind not in EXTENSIONS:
         raise ValueError(f"mesh file extension {extension!r}; allowed: {', '.join(EXTENSIONS)}")
     _check_size(data, kind, max_faces)
+    data = absolute_indices(data) if kind == "obj" else data
     resolver = _Resolver(read)
     try:
         scene = trimesh.load_scene(

@@ -12,6 +12,7 @@ import yaml
 
 from c2p.params import Params
 from tasks.closure import import_closure
+from tasks.dependencies import with_dependencies
 from tasks.stage import parse_command, stage_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,13 @@ def test_dependencies_cover_the_import_closure(stage: str) -> None:
         if not any(path == dependency or dependency in path.parents for dependency in dependencies)
     ]
     assert missing == []
+
+
+def test_dependencies_are_brought_up_to_date_where_they_stand() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    assert with_dependencies(text) == text, "run python -m tasks.dependencies"
+    stale = text.replace("      - c2p/geometry/meshes.py\n", "      - c2p/geometry/gone.py\n")
+    assert stale != text and with_dependencies(stale) == text
 
 
 @pytest.mark.parametrize("stage", GRAPH)
