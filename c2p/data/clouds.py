@@ -47,10 +47,12 @@ def farthest_clouds(clouds: np.ndarray, count: int) -> np.ndarray:
 def cloud_digest(clouds: Path) -> str:
     """SHA-256 of the keys and points of a part's usable rows: all that `sample_part` depends on.
 
-    Raises ValueError: the file is damaged.
+    Raises ValueError: the file is absent or damaged.
     """
     try:
         table = pq.read_table(clouds, columns=["key", "points", "reason"])
+    except FileNotFoundError:
+        raise ValueError(f"{clouds}: no such file; run the render stage (dvc repro render)") from None
     except (pa.ArrowInvalid, OSError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{clouds}: damaged ({said}); make it again with `dvc repro -f render`") from None

@@ -75,10 +75,12 @@ def views_digest(tar: Place, views: Sequence[tuple[int, int]]) -> str:
 def cloud_digests(points: Path) -> dict[str, str]:
     """SHA-256 of each sample's points in a part, by key.
 
-    Raises ValueError: the file is damaged.
+    Raises ValueError: the file is absent or damaged.
     """
     try:
         table = pq.read_table(points, columns=["key", "points"])
+    except FileNotFoundError:
+        raise ValueError(f"{points}: no such file; run the sample stage (dvc repro sample)") from None
     except (pa.ArrowInvalid, OSError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{points}: damaged ({said}); make it again with `dvc repro -f sample`") from None

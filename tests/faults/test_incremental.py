@@ -195,7 +195,7 @@ def test_a_changed_parameter_redoes_what_depends_on_it(shared: Path, name: str) 
 
 
 @pytest.mark.parametrize(("stage", "table"), [("sample", "clouds"), ("shards", "points")])
-def test_a_table_that_is_cut_short_is_one_line(project: Path, stage: str, table: str) -> None:
+def test_a_table_that_is_absent_or_cut_short_is_one_line(project: Path, stage: str, table: str) -> None:
     path = sorted((project / "data" / table).glob("*.parquet"))[3]
     data = path.read_bytes()
     path.unlink()
@@ -203,6 +203,10 @@ def test_a_table_that_is_cut_short_is_one_line(project: Path, stage: str, table:
     maker = {"clouds": "render", "points": "sample"}[table]
     with pytest.raises(ValueError, match=rf"{path.name}: damaged .* make it again with `dvc repro -f {maker}`"):
         run_stage(Call(stage), root=project, map_=serial)
+    if stage == "shards":
+        path.unlink()
+        with pytest.raises(ValueError, match=rf"{path.name}: no such file; run the sample stage"):
+            run_stage(Call(stage), root=project, map_=serial)
 
 
 def test_clusters_hardly_move() -> None:
