@@ -1,8 +1,8 @@
 """The experiments behind the tables: zero-shot, few-shot, fully supervised, ablations.
 
-Each gives plain nested metrics, dataset -> method -> {mean, std, seeds, class_mean, top3, top5, ece, interval, inputs}, in
-percent (c2p.evaluation.scores.summarise says what each is); `inputs` is a digest of the benchmark file and the weights
-behind the numbers. dataset -> `set` describes the benchmark set itself, dataset -> `curve` -> shots -> method has the
+Each gives plain nested metrics, dataset -> method -> {mean, std, seeds, class_mean, top3, top5, ece, interval, inputs},
+in percent (c2p.evaluation.scores.summarise says what each is); `inputs` is a digest of the benchmark file and the
+weights behind the numbers. dataset -> `set` describes the benchmark set itself, dataset -> `curve` -> shots -> method has the
 same metrics of other numbers of shots (few-shot only). Probabilities are softmax of cosines times CLIP's learnt logit
 scale, for every method: adapters whose recipe trains without a scale are read with it too.
 
@@ -110,9 +110,7 @@ def run_fewshot(
     section = settings.fewshot
     source = _find(benchmarks, section.dataset)
     cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.ADAPTED]
-    adapted = adapt(
-        lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots, curve=section.curve
-    )
+    adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots, curve=section.curve)
     lab.finish(predictions)
     return {section.dataset: adapted}
 
