@@ -7,10 +7,13 @@ are the image's left, the image's up and the viewing direction, in the world.
 The ten views are CLIP2Point's (elevations and azimuths of its published code; the paper only says "four corner views"
 beside the six orthogonal ones). Seen straight from above and below the up vector is parallel to the view axis, and the
 published matrices hang on float32 noise; here the outcome is written down as a constant.
+
+The tilted views are PointCLIP V2's (its published code): every 45 degrees around, 20 degrees from above, and from below and
+above, each 12 degrees off the axis.
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import cos, radians, sin, sqrt
 from typing import Literal
 
 import numpy as np
@@ -30,6 +33,17 @@ _BELOW_BACK_LEFT = ("below back left", (_S, 0, -_S), (-_H, _S, -_H), (_H, _S, _H
 _BELOW_FRONT_LEFT = ("below front left", (-_S, 0, -_S), (-_H, _S, _H), (_H, _S, -_H))
 _BELOW_FRONT_RIGHT = ("below front right", (-_S, 0, _S), (_H, _S, _H), (-_H, _S, -_H))
 
+Axis = tuple[float, float, float]
+
+
+def _aimed(name: str, elevation: float, azimuth: float) -> tuple[str, Axis, Axis, Axis]:
+    """A row from angles in degrees: 0, 0 is the front, azimuth 90 the right, elevation above 90 has gone over the top."""
+    e, a = radians(elevation), radians(azimuth)
+    left = (-cos(a), 0.0, sin(a))
+    up = (-sin(e) * sin(a), cos(e), -sin(e) * cos(a))
+    return name, left, up, (-cos(e) * sin(a), -sin(e), -cos(e) * cos(a))
+
+
 _SETS = {
     "ten": (
         _FRONT,
@@ -45,6 +59,18 @@ _SETS = {
     ),
     "six": (_FRONT, _RIGHT, _BACK, _LEFT, _TOP, _BOTTOM),
     "one": (_FRONT,),
+    "tilted": (
+        _aimed("above front right", 20, 45),
+        _aimed("above back right", 20, 135),
+        _aimed("above back left", 20, 225),
+        _aimed("above front left", 20, 315),
+        _aimed("above front", 20, 0),
+        _aimed("above right", 20, 90),
+        _aimed("above back", 20, 180),
+        _aimed("above left", 20, 270),
+        _aimed("tilted bottom", -78, 0),
+        _aimed("tilted top", 102, 0),
+    ),
 }
 
 
@@ -62,8 +88,8 @@ class ViewSet:
         return len(self.names)
 
 
-def view_set(name: Literal["ten", "six", "one"] | str) -> ViewSet:
-    """Give a named view set: `ten` (pre-training and adapters), `six` (zero-shot) or `one` (front).
+def view_set(name: Literal["ten", "six", "one", "tilted"] | str) -> ViewSet:
+    """Give a named view set: `ten` (pre-training, adapters), `six` (zero-shot), `one` (front), `tilted` (PointCLIP V2).
 
     Raises ValueError: unknown name.
     """

@@ -35,7 +35,7 @@ def test_published_angles(name: str) -> None:
             np.testing.assert_allclose(rotation, look_at_origin(elevation, azimuth), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ten", "six", "one"])
+@pytest.mark.parametrize("name", ["ten", "six", "one", "tilted"])
 def test_right_handed_rotations(name: str) -> None:
     for rotation in view_set(name).rotations:
         np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-15)
@@ -65,3 +65,22 @@ def test_corner_views_look_from_below() -> None:
 def test_unknown_name() -> None:
     with pytest.raises(ValueError, match=r"'twelve'; allowed: ten, six, one"):
         view_set("twelve")
+
+
+def test_tilted_views_are_pointclip_v2s_turns_one_after_the_other() -> None:
+    """Its code turns points about the image's row axis and then tips them towards the viewer; columns, rows, nearness."""
+
+    def turn(x: float, y: float, z: float) -> np.ndarray:
+        about_x = np.array([[1, 0, 0], [0, cos(x), -sin(x)], [0, sin(x), cos(x)]])
+        about_y = np.array([[cos(y), 0, sin(y)], [0, 1, 0], [-sin(y), 0, cos(y)]])
+        about_z = np.array([[cos(z), -sin(z), 0], [sin(z), cos(z), 0], [0, 0, 1]])
+        return about_x @ about_y @ about_z
+
+    quarter = np.pi / 2
+    around = [(n * np.pi / 4, 0, quarter) for n in (1, 3, 5, 7, 0, 2, 4, 6)]
+    first = [turn(*angles) for angles in [*around, (0, -quarter, quarter), (0, quarter, quarter)]]
+    second = [turn(0, np.pi / 9, 0)] * 8 + [turn(0, np.pi / 15, 0)] * 2
+    point = np.array([0.3, -0.5, 0.7])
+    for rotation, one, two in zip(view_set("tilted").rotations, first, second, strict=True):
+        down, right, near = two @ one @ point
+        np.testing.assert_allclose(point @ rotation, [-right, -down, -near], atol=1e-12)
