@@ -8,8 +8,8 @@ The ten views are CLIP2Point's (elevations and azimuths of its published code; t
 beside the six orthogonal ones). Seen straight from above and below the up vector is parallel to the view axis, and the
 published matrices hang on float32 noise; here the outcome is written down as a constant.
 
-The tilted views are PointCLIP V2's (its published code): every 45 degrees around, 20 degrees from above, and from below and
-above, each 12 degrees off the axis.
+The tilted views are PointCLIP V2's (its published code): every 45 degrees around, 20 degrees from above, then from
+below and from above, each 12 degrees off the axis.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Axis = tuple[float, float, float]
 
 
 def _aimed(name: str, elevation: float, azimuth: float) -> tuple[str, Axis, Axis, Axis]:
-    """A row from angles in degrees: 0, 0 is the front, azimuth 90 the right, elevation above 90 has gone over the top."""
+    """A row from angles in degrees: 0, 0 is the front, azimuth 90 the right; elevation goes on over the top."""
     e, a = radians(elevation), radians(azimuth)
     left = (-cos(a), 0.0, sin(a))
     up = (-sin(e) * sin(a), cos(e), -sin(e) * cos(a))

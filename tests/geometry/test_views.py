@@ -68,7 +68,7 @@ def test_unknown_name() -> None:
 
 
 def test_tilted_views_are_pointclip_v2s_turns_one_after_the_other() -> None:
-    """Its code turns points about the image's row axis and then tips them towards the viewer; columns, rows, nearness."""
+    """Its code turns points about the image's row axis, then tips them towards the viewer: rows, columns, nearness."""
 
     def turn(x: float, y: float, z: float) -> np.ndarray:
         about_x = np.array([[1, 0, 0], [0, cos(x), -sin(x)], [0, sin(x), cos(x)]])

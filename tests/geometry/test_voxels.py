@@ -60,7 +60,10 @@ def test_pictures_are_those_of_a_loop() -> None:
 
 
 def test_near_is_dark_far_is_grey_and_the_background_white() -> None:
-    near, far = torch.tensor([[-0.5, 0.5, 0.9]]), torch.tensor([[0.5, -0.5, -0.9]])  # y up, the front view looks along -z
+    near, far = (
+        torch.tensor([[-0.5, 0.5, 0.9]]),
+        torch.tensor([[0.5, -0.5, -0.9]]),
+    )  # y up, the front view looks along -z
     picture = voxel_images(torch.cat([near, far])[None], torch.from_numpy(view_set("one").rotations))[0, 0]
     upper_left, lower_right = picture[:55, :55], picture[55:, 55:]
     assert upper_left.min() == 0
