@@ -31,7 +31,14 @@ class Download:
     is `meshes`."""
     up: Literal["y", "z"]
     """Up axis of the files in `meshes`."""
-    benchmarks: tuple[Literal["modelnet10", "modelnet40", "scanobjectnn", "meshes"], ...]
+    clouds: tuple[str, ...]
+    """h5 or npz files of labelled clouds, `data` (N, P, 3) and `label` (N,): a training and a test file, or one with a
+    `split`; paths or URLs; empty: none. Needed where a set is `clouds`."""
+    clouds_up: Literal["y", "z"]
+    """Up axis of the points in `clouds`."""
+    clouds_classes: tuple[str, ...]
+    """Class names of `clouds` in label order; empty: the files' `label_names`."""
+    benchmarks: tuple[Literal["modelnet10", "modelnet40", "scanobjectnn", "meshes", "clouds"], ...]
     """Sets the tables are computed on (paper: modelnet10, modelnet40, scanobjectnn)."""
     toy_seed: int
     """Seed of the made shapes; each collection derives its own from it."""
@@ -48,6 +55,15 @@ class Download:
         _seeds(self, "toy_seed")
         _at_least(self, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
         _not_empty(self, "benchmarks")
+        _distinct(self, "benchmarks", "clouds_classes")
+        _require(len(self.clouds) < 3, "download.clouds", list(self.clouds), "one file, or a training and a test file")
+        for name in self.clouds_classes:
+            _require(
+                bool(name) and name == name.strip() and "\n" not in name,
+                "download.clouds_classes",
+                name,
+                "names of one line without space around them",
+            )
 
 
 @dataclass(frozen=True)
@@ -303,7 +319,7 @@ class Pointclip:
 class Fewshot:
     """k-shot classification."""
 
-    dataset: Literal["modelnet40", "modelnet10", "meshes"]
+    dataset: Literal["modelnet40", "modelnet10", "meshes", "clouds"]
     """Paper: modelnet40."""
     shots: int
     """Training objects a class (paper: 16)."""
@@ -326,7 +342,7 @@ class Fewshot:
 class Fullshot:
     """Fully supervised classification (Table 3)."""
 
-    dataset: Literal["modelnet40", "modelnet10", "meshes"]
+    dataset: Literal["modelnet40", "modelnet10", "meshes", "clouds"]
     seeds: tuple[int, ...]
     epochs: int
     """Adapter epochs."""
@@ -376,6 +392,12 @@ class Params:
         for name in ("fewshot", "fullshot"):
             dataset = getattr(self, name).dataset
             _require(dataset in sets, f"{name}.dataset", dataset, f"one of download.benchmarks ({', '.join(sets)})")
+        _require(
+            "clouds" not in sets or bool(self.download.clouds),
+            "download.clouds",
+            [],
+            "the files of the set clouds; set them with: --set 'download.clouds=[TRAIN.h5, TEST.h5]'",
+        )
         needs_meshes = self.download.source == "meshes" or "meshes" in sets
         _require(
             not needs_meshes or bool(self.download.meshes),

@@ -14,6 +14,7 @@ import numpy as np
 
 from c2p.data.benchmarks import Benchmark, PointSet, Split, write_benchmark
 from c2p.data.clouds import farthest_clouds, mesh_clouds
+from c2p.data.cloudset import read_cloud_set, title_of
 from c2p.data.manifest import read_manifest, read_points
 from c2p.data.models import Model, fingerprint
 from c2p.data.official import OFFICIAL, check_sizes
@@ -97,6 +98,8 @@ def run(params: Params, root: Path, map_: Map) -> None:
     for name in params.download.benchmarks:
         if name == "scanobjectnn":
             plans += [_plan_scans(variant, params, root) for variant in VARIANTS]
+        elif name == "clouds":
+            plans.append(_plan_cloud_set(params, root))
         else:
             plans.append(_plan_meshes(name, params, root, rejected if name == "meshes" else set()))
     named = [
@@ -167,6 +170,20 @@ def _plan_scans(variant: str, params: Params, root: Path) -> SetPlan:
         return _plan_clouds(keys, upright, np.searchsorted(present, labels), split, params, Store(root), folder)
 
     return SetPlan(variant, variant, tuple(SCANOBJECTNN[index] for index in present), plan("train"), plan("test"))
+
+
+def _plan_cloud_set(params: Params, root: Path) -> SetPlan:
+    raw = Layout(root).raw
+    source = read_source(raw, "clouds")
+    folder = raw / source.path
+    classes, splits = read_cloud_set(folder, params.download.clouds_classes)
+
+    def plan(split: Split) -> SplitPlan:
+        found = splits[split]
+        upright = rotate_up(found.points, source.up)
+        return _plan_clouds(found.keys, upright, found.labels, split, params, Store(root), folder)
+
+    return SetPlan("clouds", title_of(folder), classes, plan("train"), plan("test"))
 
 
 def _plan_clouds(

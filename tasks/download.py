@@ -8,6 +8,7 @@ from typing import Literal
 
 from c2p.data import toy
 from c2p.data.catalogue import COLLECTIONS, RemoteFile
+from c2p.data.cloudpack import take_clouds
 from c2p.data.download import Downloads, check_room, fetch_any, wanted
 from c2p.data.elsewhere import Known, describe, find, read_in_place
 from c2p.data.files import write_atomic
@@ -48,7 +49,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
     layout, settings = Layout(root), params.download
     layout.raw.mkdir(parents=True, exist_ok=True)
     names = collection_names(settings)
-    local = [name for name in names if name == "meshes" or settings.source == "toy"]
+    local = [name for name in names if name in ("meshes", "clouds") or settings.source == "toy"]
     remote = [name for name in names if name not in local]
     elsewhere: dict[str, Known] = {}
     sources = _fetch(remote, layout.raw, Downloads.of(root), elsewhere, map_) if remote else []
@@ -69,6 +70,9 @@ def collection_job(job: CollectionJob) -> Source:
     if job.name == "meshes":
         archive = take_meshes(to_place(job.settings.meshes), job.raw / "meshes")
         return Source("meshes", f"meshes/{archive.name}", job.settings.up, False)
+    if job.name == "clouds":
+        take_clouds([to_place(file) for file in job.settings.clouds], job.raw / "clouds")
+        return Source("clouds", "clouds", job.settings.clouds_up, False)
     return _make(job.name, job.raw, job.settings)
 
 

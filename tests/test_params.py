@@ -69,6 +69,25 @@ def test_every_profile_draws_five_subsets_and_a_curve(raw: dict) -> None:
         assert len(few.seeds) >= 5 and few.shots == 16 and few.curve == (1, 2, 4, 8)
 
 
+def test_clouds_need_their_files(raw: dict) -> None:
+    raw["download"]["benchmarks"].append("clouds")
+    with pytest.raises(ParameterError, match=r"download\.clouds: got \[\]; allowed: the files of the set clouds"):
+        build(raw)
+    for files, said in ((["a.h5", "b.h5", "c.h5"], r"download\.clouds: got .*; allowed: one file"), ("a.h5", "a list")):
+        raw["download"]["clouds"] = files
+        with pytest.raises(ParameterError, match=said):
+            build(raw)
+    raw["download"] |= {"clouds": ["a.h5"], "clouds_classes": ["mug", "mug"]}
+    with pytest.raises(ParameterError, match=r"download\.clouds_classes: got .*; allowed: entries that differ"):
+        build(raw)
+    raw["download"]["clouds_classes"] = ["mug "]
+    with pytest.raises(ParameterError, match=r"download\.clouds_classes: got 'mug '"):
+        build(raw)
+    raw["download"]["clouds_classes"] = []
+    raw["fewshot"]["dataset"] = "clouds"
+    assert build(raw).download.clouds == ("a.h5",)
+
+
 def test_every_profile_is_tested() -> None:
     assert {path.stem for path in (ROOT / "profiles").glob("*.yaml")} == {"demo", "meshes", "paper", "code", "plus"}
 

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 from c2p.data.files import write_atomic
 from c2p.data.pointset import PointSet
 
-
 Split = Literal["train", "test"]
 DRAW = "draw_{}"
 """Column of a random draw, by its number from 0: P * 3 float32 a row, null in a split that has fewer draws."""
@@ -44,7 +43,7 @@ def write_benchmark(path: Path, benchmark: Benchmark, *, draws: Mapping[Split, n
     draws: (N, K, P, 3) float32 of each split that has random draws, in the order of its objects, each split with a K
     of its own; without any the file is that of a set that knows no draws.
     """
-    parts = {"train": benchmark.train, "test": benchmark.test}
+    parts: dict[Split, PointSet] = {"train": benchmark.train, "test": benchmark.test}
     count = benchmark.train.points.shape[1]
     columns = {
         "key": pa.array([key for part in parts.values() for key in part.keys]),

@@ -23,7 +23,8 @@ class Official:
 
 
 SHAPENET_UP: UpAxis = "y"
-"""ShapeNetCore.v2 is y up with the front to +z, the frame of everything here; unturned in CLIP2Point's published code."""
+"""ShapeNetCore.v2 is y up with the front to +z, the frame of everything here: CLIP2Point's published code takes it as
+it is."""
 MODELNET_UP: UpAxis = "z"
 """Meshes of ModelNet10 and of the aligned ModelNet40 stand on the xy plane and face -x: CLIP2Point's published code
 turns their points by (x, y, z) -> (-y, z, -x), after which y is up and +z is the front as in ShapeNetCore.v2."""

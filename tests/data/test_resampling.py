@@ -85,6 +85,9 @@ def test_a_bad_mesh_is_named_by_both(models: list[Model], small_params: Params, 
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr("a/b.off", b"OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n")
     bad = Model("bad", "c", "test", str(tmp_path / "bad.zip"), "a/b.off", "a", "y")
-    for run in (lambda: mesh_clouds([bad], small_params.render, 8), lambda: mesh_draws([bad], small_params.render, 8, 1)):
+    for run in (
+        lambda: mesh_clouds([bad], small_params.render, 8),
+        lambda: mesh_draws([bad], small_params.render, 8, 1),
+    ):
         with pytest.raises(MeshError, match=r"a/b\.off: no faces; mend the mesh or remove it"):
             run()

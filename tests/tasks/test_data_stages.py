@@ -20,8 +20,9 @@ import yaml
 from c2p.data import toy
 from c2p.data.archive import ArchiveError
 from c2p.data.benchmarks import draw_counts, read_benchmark, read_draw
+from c2p.data.clouds import farthest_clouds
 from c2p.data.manifest import read_manifest, read_points, verify
-from c2p.data.resampling import mesh_draws
+from c2p.data.resampling import cloud_draws, mesh_draws
 from c2p.data.scanobjectnn import VARIANTS
 from c2p.data.sources import Source, list_source, write_sources
 from c2p.data.toy.shapenet_archive import model_files
@@ -415,13 +416,41 @@ def test_random_draws_lie_beside_the_farthest_points(project: Path) -> None:
     models, _ = list_source(project / "data/raw", "meshes")
     settings = load(project / "params.yaml").render
     for number in (0, 1):
-        for model, points in zip((m for m in models if m.split == "train"), read_draw(path, "train", number), strict=True):
+        for model, points in zip(
+            (m for m in models if m.split == "train"), read_draw(path, "train", number), strict=True
+        ):
             assert np.array_equal(points, mesh_draws([model], settings, 32, 2)[0, number])
     with pytest.raises(ValueError, match="no draw 1 of the test split, it has 1"):
         read_draw(path, "test", 1)
     set_params(project, benchmarks={"train_draws": 0, "test_draws": 0})
     run(project, "benchmarks")
     assert draw_counts(path) == {"train": 0, "test": 0}
+
+
+def test_labelled_clouds_of_ones_own(project: Path) -> None:
+    """Files of z-up clouds become a set of the profile, turned as meshes are, with draws of their own points."""
+    points = np.random.default_rng(0).normal(size=(6, 64, 3)).astype(np.float32)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    np.savez(project / "given/scans_train.npz", data=points, label=labels)
+    np.savez(project / "given/scans_test.npz", data=points[:2], label=labels[:2])
+    files = [str(project / f"given/scans_{split}.npz") for split in ("train", "test")]
+    clouds = {"clouds": files, "clouds_up": "z", "clouds_classes": ["mug", "cup"], "benchmarks": ["meshes", "clouds"]}
+    set_params(project, download=clouds, benchmarks={"train_draws": 2})
+    run(project, "download", "benchmarks")
+    path = project / "data/benchmarks/clouds.parquet"
+    benchmark = read_benchmark(path)
+    assert (benchmark.name, benchmark.classes) == ("scans", ("mug", "cup"))
+    assert benchmark.train.labels.tolist() == labels.tolist() and benchmark.test.points.shape == (2, 32, 3)
+    turned = np.stack([-points[..., 1], points[..., 2], -points[..., 0]], -1)
+    assert np.array_equal(benchmark.train.points, farthest_clouds(turned, 32))
+    assert np.array_equal(read_draw(path, "train", 1), cloud_draws(turned, benchmark.train.keys, 0, 32, 2)[:, 1])
+    set_params(project, sample={"points": 65})
+    with pytest.raises(ValueError, match=r"data/raw/clouds: train clouds of 64 points; sample\.points is 65"):
+        run(project, "benchmarks")
+    set_params(project, download={"clouds": files[:1]}, sample={"points": 32})
+    run(project, "download")
+    with pytest.raises(ValueError, match=r"scans_train\.npz: no dataset 'split'"):
+        run(project, "benchmarks")
 
 
 def scans(folder: Path, labels: dict[str, list[int]]) -> None:
