@@ -2,8 +2,8 @@
 
 Bytes, with N samples, P points, V views, C feature width, W weights, K depth maps a sample, m samples a piece and
 H x H depth maps: points 12 N P; image features 2 N V C; weights and gradients 4 W each, and 2 W of copies for bfloat16;
-optimiser 12 W (two moments, and a step); depth maps 4 K m H^2 for each of the MAPS that are there at a time;
-activations K m times what one image keeps for its way back, which is measured.
+optimiser 8 W (two moments) and, while it steps, 8 min(W, STEP_NUMBERS); depth maps 4 K m H^2 for each of the MAPS that
+are there at a time; activations K m times what one image keeps for its way back, which is measured.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from c2p.training.optim import STEP_NUMBERS
 from c2p.training.steps import TrainingError
 
 MAPS = 6
@@ -55,7 +56,7 @@ def predict_memory(
         points=points.numel() * 4,
         features=features.numel() * features.element_size(),
         weights=weights * (10 if bfloat16 else 8),
-        optimizer=weights * 12,
+        optimizer=weights * 8 + min(weights, STEP_NUMBERS) * 8,
         maps=images * size**2 * 4 * MAPS,
         activations=images * image_bytes,
     )

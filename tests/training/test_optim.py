@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from c2p.params import load
+from c2p.training import optim
 from c2p.training.optim import (
     Lamb,
+    Slot,
+    buckets,
     create_optimizer,
     gradient_norm,
     learning_rate,
     rate_of_step,
     set_learning_rate,
+    step_together,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,21 +54,51 @@ def test_lamb_is_the_plain_loop(start: str, decay: float) -> None:
     np.testing.assert_allclose(tensor.detach().numpy().ravel(), expected, rtol=1e-12)
 
 
-def test_lamb_takes_ten_steps_of_many_tensors_as_of_each_alone() -> None:
+@pytest.mark.parametrize("way", ["in cache", "in small pieces", "together", "together in buckets"])
+def test_lamb_takes_ten_steps_of_many_tensors_as_of_each_alone(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU's way and the GPU's, whatever pieces and buckets the tensors are stepped in."""
     generator = np.random.default_rng(4)
-    starts = [generator.normal(size=shape) for shape in ((), (3,), (4, 5), (2, 3, 3, 3))]
+    starts = [generator.normal(size=shape) for shape in ((), (3,), (4, 5), (2, 3, 3, 3), (70, 600), (7,))]
     grads = [[generator.normal(size=start.shape) for start in starts] for _ in range(10)]
     tensors = [torch.tensor(start) for start in starts]
     tensors[3] = tensors[3].contiguous(memory_format=torch.channels_last)
     optimizer = Lamb([tensor.requires_grad_() for tensor in tensors], 6e-3, weight_decay=1e-4)
-    for step in grads:
-        for tensor, grad in zip(tensors, step, strict=True):
+    if way.startswith("together"):
+        size = 20 if way.endswith("buckets") else 2**24
+        step = lambda slots, group: [step_together(bucket, group) for bucket in buckets(slots, size)]  # noqa: E731
+        monkeypatch.setattr(optim, "step_in_cache", lambda slots, group: step(slots, group))
+    elif way == "in small pieces":
+        monkeypatch.setattr(optim, "PIECE", 7)
+    for step_grads in grads:
+        for tensor, grad in zip(tensors, step_grads, strict=True):
             tensor.grad = torch.tensor(grad)
         optimizer.step()
     for number, (tensor, start) in enumerate(zip(tensors, starts, strict=True)):
-        own = [np.ravel(step[number]).tolist() for step in grads]
+        own = [np.ravel(step_grads[number]).tolist() for step_grads in grads]
         expected = _plain_lamb(np.ravel(start).tolist(), own, 6e-3, 1e-4, 10.0)
         np.testing.assert_allclose(tensor.detach().numpy().ravel(), expected, rtol=1e-12)
+
+
+def test_a_buckets_numbers_are_bounded() -> None:
+    slots = [Slot(*[torch.zeros(size)] * 4) for size in (3, 4, 10, 1, 1, 5)]
+    assert [[len(slot.weight) for slot in bucket] for bucket in buckets(slots, 7)] == [[3, 4], [10], [1, 1, 5]]
+    assert list(buckets([], 7)) == []
+
+
+def test_lambs_step_on_a_cpu_is_the_same_with_any_number_of_threads() -> None:
+    def stepped(threads: int) -> torch.Tensor:
+        torch.set_num_threads(threads)
+        weight = torch.randn(300, 400, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        optimizer = Lamb([weight], 6e-3, weight_decay=1e-4)
+        weight.grad = torch.sin(9 * weight.detach())
+        optimizer.step()
+        return weight.detach()
+
+    before = torch.get_num_threads()
+    try:
+        assert torch.equal(stepped(1), stepped(3))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_adamw_is_the_plain_loop() -> None:

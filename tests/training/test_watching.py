@@ -120,10 +120,12 @@ def test_the_matmul_rate_is_one_that_this_machine_can_have() -> None:
 def test_memory_is_the_formula() -> None:
     points, features = torch.zeros(100, 64, 3), torch.zeros(100, 10, 32, dtype=torch.float16)
     memory = predict_memory(points, features, weights=1000, images=16, size=32, image_bytes=777, bfloat16=False)
-    assert memory == Memory(12 * 6400, 2 * 32000, 8000, 12000, 16 * 32 * 32 * 4 * 6, 16 * 777)
-    assert memory.total == sum((76800, 64000, 8000, 12000, 393216, 12432))
+    assert memory == Memory(12 * 6400, 2 * 32000, 8000, 16000, 16 * 32 * 32 * 4 * 6, 16 * 777)
+    assert memory.total == sum((76800, 64000, 8000, 16000, 393216, 12432))
     halves = predict_memory(points, features, weights=1000, images=16, size=32, image_bytes=777, bfloat16=True)
     assert halves.weights == 10000
+    large = predict_memory(points, features, weights=10**8, images=16, size=32, image_bytes=777, bfloat16=True)
+    assert large.optimizer == 8 * 10**8 + 8 * 2**24
     assert str(Memory(2**30, 0, 2**29, 0, 0, 0)).startswith("1.50 GiB (points 1.00, features 0.00, weights 0.50,")
 
 
