@@ -36,8 +36,8 @@ BACKENDS = {
 PUBLISHED_VIEWS = {2_000: VIEWS, 20_000: VIEWS, 100_000: 1, 200_000: 1}
 """Views that pytorch3d is given, since one of 200,000 faces takes it half a minute; with one sample a pixel only."""
 SETTINGS = params.Render(
-    renderer="auto", size=SIZE, supersample=1, views="ten", fov=60.0, distance=2.0, ambient=0.5, diffuse=0.3,
-    specular=0.2, cloud_points=8192, part_size=1, max_faces=10**6, max_reject_rate=0.5, seed=0,
+    renderer="auto", size=SIZE, supersample=1, views="ten", centre="vertices", fov=60.0, distance=2.0, ambient=0.5,
+    diffuse=0.3, specular=0.2, cloud_points=8192, part_size=1, max_faces=10**6, max_reject_rate=0.5, seed=0,
 )  # fmt: skip
 
 

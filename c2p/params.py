@@ -78,6 +78,9 @@ class Render:
     """Samples along each side of a pixel; 1 is the published, aliased picture."""
     views: Literal["ten", "six", "one"]
     """Named view set (paper: ten)."""
+    centre: Literal["vertices", "surface"]
+    """What a mesh is centred and scaled by before its pictures are taken: its vertices (published code), or its surface
+    cloud, as depth maps are, so that both show the shape at the same place and size (ours)."""
     fov: float
     """Field of view, degrees (published code: 60)."""
     distance: float
@@ -235,6 +238,8 @@ class Pretrain:
     """Published code: cosine with warm restarts every `restart_epochs`; `cosine` falls once over the run."""
     restart_epochs: int
     """Published code: 2."""
+    warmup: float
+    """Share of the run's steps over which the rate rises from 0, before the first cosine (published code: 0)."""
     lr_min: float
     """Published code: 1e-5."""
     temperature: float
@@ -255,6 +260,7 @@ class Pretrain:
         _positive(self, "lr", "temperature")
         _require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
         _between(self, 0, 1, "weight_decay")
+        _require(0 <= self.warmup < 1, "pretrain.warmup", self.warmup, "0 to less than 1")
         _not_empty(self, "seeds")
         _distinct(self, "seeds")
         _seeds(self, "seeds")

@@ -55,7 +55,7 @@ def test_plus_is_code_with_one_dense_camera() -> None:
         plus,
         profile=code.profile,
         depth=code.depth,
-        render=replace(plus.render, supersample=1),
+        render=replace(plus.render, supersample=1, centre="vertices"),
         pretrain=replace(plus.pretrain, precision=code.pretrain.precision),
     )
     assert same == code

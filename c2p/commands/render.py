@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the picture: RGB views above, depth maps of the farthest points below."""
     from dataclasses import replace
 
-    from c2p.data.clouds import farthest_cloud
+    from c2p.data.clouds import centre_on_cloud, farthest_cloud
     from c2p.data.models import read_mesh_at
     from c2p.data.sheets import contact_sheet
     from c2p.geometry.meshes import normalise, rotate_up
@@ -53,8 +53,11 @@ def run(options: argparse.Namespace) -> None:
     mesh = replace(mesh, vertices=normalise(rotate_up(mesh.vertices, options.up))[0])
     views = view_set(settings.views)
     rotations = views.rotations
+    cloud = sample_surface(mesh, settings.cloud_points, settings.seed)
+    if settings.centre == "surface":
+        mesh, cloud, _, _ = centre_on_cloud(mesh, cloud)
     rgb = render_views(mesh, rotations, settings).rgb
-    points = farthest_cloud(sample_surface(mesh, settings.cloud_points, settings.seed), params.sample.points)
+    points = farthest_cloud(cloud, params.sample.points)
     rows = [("RGB", rgb)]
     for name in options.depth or [""]:
         rows.append((name or "depth", _depth_row(name, params, points, rotations, options.size)))

@@ -14,7 +14,7 @@ from c2p.data.models import Model, read_mesh
 from c2p.data.places import Place, is_url, read_bytes
 from c2p.data.splits import seed_of
 from c2p.geometry.meshes import Mesh, MeshError, normalise, rotate_up
-from c2p.geometry.points import farthest_points, normalise_points, sample_surface
+from c2p.geometry.points import centre_and_scale, farthest_points, normalise_points, sample_surface
 from c2p.params import Render
 
 GROUP = 8
@@ -93,6 +93,17 @@ def mesh_clouds(models: Sequence[Model], settings: Render, count: int) -> np.nda
         surface = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
         clouds.append(farthest_cloud(surface, count))
     return np.stack(clouds)
+
+
+def centre_on_cloud(mesh: Mesh, cloud: np.ndarray) -> tuple[Mesh, np.ndarray, np.ndarray, float]:
+    """A mesh in the frame in which its depth maps are drawn: its surface cloud's mean at the origin, largest norm 1.
+
+    cloud: (P, 3) float32, of the mesh's surface. Returns (mesh, cloud, centre (3,) float64, scale), where what is
+    returned is (what was given - centre) / scale.
+    """
+    centre, scale = centre_and_scale(cloud.astype(np.float64))
+    moved = replace(mesh, vertices=(mesh.vertices - centre) / scale)
+    return moved, ((cloud - centre) / scale).astype(np.float32), centre, scale
 
 
 def upright_mesh(model: Model, *, max_faces: int) -> Mesh:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from c2p.data.archive import MemberError, open_archive
+from c2p.data.clouds import centre_on_cloud
 from c2p.data.models import Model, read_mesh
 from c2p.data.pictures import encode_png
 from c2p.data.places import name_of
@@ -39,9 +40,10 @@ CLOUD_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-"""A row a model: points are (P, 3) float32 flattened, y up, in the frame of the views (vertex mean at the origin,
-largest vertex norm 1); centre and scale lead back to the file's frame; sha256 is the mesh file's; reason is empty for a
-model that was used. The table's metadata hold `scene`: what the pictures were taken with (c2p.data.scene), as JSON."""
+"""A row a model: points are (P, 3) float32 flattened, y up, in the frame of the views (render.centre: the mean of the
+vertices or of these points at the origin, their largest norm 1); centre and scale lead back to the file's frame; sha256
+is the mesh file's; reason is empty for a model that was used. The table's metadata hold `scene`: what the pictures were
+taken with (c2p.data.scene), as JSON."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,12 @@ def render_model(model: Model, settings: Render, rotations: np.ndarray) -> Rende
         return RenderedModel((), row | {"reason": str(error).removeprefix(place)})
     vertices, centre, scale = normalise(rotate_up(mesh.vertices, model.up))
     mesh = replace(mesh, vertices=vertices)
+    cloud = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed))
+    if settings.centre == "surface":
+        mesh, cloud, shift, factor = centre_on_cloud(mesh, cloud)
+        centre, scale = centre + scale * shift, scale * factor
     rendered = render_views(mesh, rotations, settings)
-    row["points"] = sample_surface(mesh, settings.cloud_points, seed_of(model.key, settings.seed)).reshape(-1)
+    row["points"] = cloud.reshape(-1)
     row |= {"faces": len(mesh.faces), "centre": [float(c) for c in centre], "scale": float(scale)}
     return RenderedModel(tuple(encode_png(view) for view in rendered.rgb), row)
 

@@ -13,6 +13,12 @@ LIBRARIES = ("numba", "numpy", "pillow", "trimesh")
 """Packages besides the renderer's that decide a picture's bytes: parsing, shading, textures, encoding."""
 
 
+NORMALISATION = {
+    "vertices": "vertex mean at the origin, largest vertex norm 1",
+    "surface": "surface points' mean at the origin, their largest norm 1",
+}
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Installed versions of packages; `unknown` for one that isn't there."""
     return {name: _version(name) for name in sorted(packages)}
@@ -35,7 +41,7 @@ def describe(settings: Render) -> dict[str, Any]:
             "specular": settings.specular,
         },
         "renderer": {"name": backend, "version": _version(PACKAGES[backend]), "supersample": settings.supersample},
-        "normalisation": "vertex mean at the origin, largest vertex norm 1",
+        "normalisation": NORMALISATION[settings.centre],
         "versions": versions(*LIBRARIES),
     }
 

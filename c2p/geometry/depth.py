@@ -29,7 +29,12 @@ FARTHEST = 1e15
 
 
 def depth_maps(
-    points: Tensor, rotations: Tensor, settings: params.Depth, distance: float | Tensor | None = None
+    points: Tensor,
+    rotations: Tensor,
+    settings: params.Depth,
+    distance: float | Tensor | None = None,
+    *,
+    triangles: Tensor | None = None,
 ) -> Tensor:
     """Draw raw depth maps of point clouds.
 
@@ -37,7 +42,8 @@ def depth_maps(
     object; distance: factor on settings.distance, a number or (B,) (pre-training's jitter), default 1.
     Perspective: the camera stands at the distance. Orthographic over [-1, 1]^2 (the published code): the cloud is also
     divided by the distance. Points behind the camera, and points that are not finite, are not drawn; without
-    points a map is empty.
+    points a map is empty. triangles: of footprint surface, what surface_triangles(points, settings.reach) gives; None:
+    they are looked for here.
     Returns (B, V, H, W) float32 view depth, 0 = empty, on the points' device.
     Raises ValueError: wrong shapes.
     """
@@ -51,7 +57,7 @@ def depth_maps(
     x, y, z, drawn = _sane(x, y, z, drawn)
     if settings.footprint == "surface":
         canvas, position = _canvas(z, settings.size, 0), [(1 - axis) * (settings.size / 2) for axis in (x, y)]
-        triangles = surface_triangles(points, settings.reach)
+        triangles = surface_triangles(points, settings.reach) if triangles is None else triangles
         return closed(canvas.nearest(covered(canvas, triangles, position, z, drawn, perspective=not orthographic)))
     if settings.footprint == "window":
         canvas = _canvas(z, settings.size, settings.dilation // 2)

@@ -54,6 +54,12 @@ def normalise_points(points: Array) -> Array:
     return centred / np.where(largest > 0, largest, np.ones_like(largest))
 
 
+def centre_and_scale(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mean (3,) and largest norm about it, of (P, 3) points: what `normalise_points` subtracts and divides by."""
+    centre = points.mean(0)
+    return centre, float(np.sqrt(((points - centre) ** 2).sum(1)).max()) or 1.0
+
+
 def farthest_points(points: Array, count: int, start: int = 0) -> Array:
     """Choose points one by one, each the farthest from those already chosen; exact.
 

@@ -149,8 +149,10 @@ def create_optimizer(weights: list[torch.nn.Parameter], settings: params.Pretrai
 
 def rate_of_step(step: int, per_epoch: int, settings: params.Pretrain) -> float:
     """Learning rate of pre-training's schedule; step: counted from 0; per_epoch: steps an epoch."""
-    epochs = settings.restart_epochs if settings.schedule == "restarts" else settings.epochs
-    return learning_rate(step, peak=settings.lr, minimum=settings.lr_min, cycle=per_epoch * epochs)
+    steps = per_epoch * settings.epochs
+    warmup = min(round(settings.warmup * steps), steps - 1)
+    cycle = per_epoch * settings.restart_epochs if settings.schedule == "restarts" else steps - warmup
+    return learning_rate(step, peak=settings.lr, minimum=settings.lr_min, cycle=cycle, warmup=warmup)
 
 
 def gradient_norm(weights: Iterable[Tensor]) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from c2p import params
 from c2p.data.files import write_json
 from c2p.geometry.depth import depth_images, depth_maps
+from c2p.geometry.surface import surface_triangles
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.losses import Balance
 from c2p.training.batchnorm import BatchNormError, has_batchnorm, share_batchnorm
@@ -169,7 +170,9 @@ def _depth_images(points: Tensor, rotations: Tensor, distances: Tensor, depth: p
     rotations = rotations.unsqueeze(1)
     if not intra:
         return depth_images(depth_maps(points, rotations, depth)).squeeze(1).unsqueeze(0)
-    raw = depth_maps(points.repeat(2, 1, 1), rotations.repeat(2, 1, 1, 1), depth, distances.T.reshape(-1))
+    both = surface_triangles(points, depth.reach).repeat(2, 1, 1) if depth.footprint == "surface" else None
+    factors = distances.T.reshape(-1)
+    raw = depth_maps(points.repeat(2, 1, 1), rotations.repeat(2, 1, 1, 1), depth, factors, triangles=both)
     return depth_images(raw).squeeze(1).unflatten(0, (2, len(points)))
 
 

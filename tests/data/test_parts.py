@@ -21,6 +21,7 @@ from c2p.data.archive import Archive, ArchiveError, MemberError, open_archive
 from c2p.data.models import Model, fingerprint, read_mesh
 from c2p.data.parts import CLOUD_SCHEMA, render_model, render_part
 from c2p.data.toy.shapenet_archive import model_files
+from c2p.geometry.points import normalise_points
 from c2p.geometry.views import view_set
 from c2p.params import Render, load
 
@@ -93,6 +94,24 @@ def test_a_part_holds_every_view_and_a_row_a_model(settings: Render, tmp_path: P
         original = points * row["scale"] + row["centre"]
         distance = trimesh.proximity.closest_point_naive(mesh, original[::20])[1]
         assert distance.max() < 1e-5 * row["scale"], "centre and scale lead back to the file's surface"
+
+
+def test_mesh_and_cloud_share_centre_and_scale_where_asked(settings: Render, tmp_path: Path) -> None:
+    """The same points of the file's mesh, in the frame in which depth maps are drawn of them."""
+    model = shapenet_models(tmp_path, 1)[0]
+    rotations = view_set(settings.views).rotations
+    frames = {}
+    for centre in ("vertices", "surface"):
+        row = render_model(model, replace(settings, centre=centre), rotations).row
+        frames[centre] = np.asarray(row["points"]).reshape(-1, 3)
+        frames[f"{centre} in the file"] = frames[centre] * row["scale"] + row["centre"]
+    np.testing.assert_allclose(frames["surface"].mean(0), 0, atol=1e-6)
+    assert np.linalg.norm(frames["surface"], axis=1).max() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(frames["surface"], normalise_points(frames["vertices"]), atol=1e-6)
+    np.testing.assert_allclose(frames["surface in the file"], frames["vertices in the file"], atol=1e-5)
+    assert np.abs(frames["vertices"].mean(0)).max() > 0.01  # they differ, so that the parameter says something
+    views = [render_model(model, replace(settings, centre=c), rotations).views for c in ("vertices", "surface")]
+    assert views[0] != views[1]
 
 
 def test_same_models_same_bytes_in_any_folder(settings: Render, tmp_path: Path) -> None:

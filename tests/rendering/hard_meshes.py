@@ -12,8 +12,8 @@ from c2p.geometry.meshes import Mesh
 from c2p.geometry.views import view_set
 
 SETTINGS = params.Render(
-    renderer="auto", size=32, supersample=2, views="ten", fov=60.0, distance=2.0, ambient=0.5, diffuse=0.3,
-    specular=0.2, cloud_points=8, part_size=8, max_faces=10**6, max_reject_rate=0.5, seed=0,
+    renderer="auto", size=32, supersample=2, views="ten", centre="vertices", fov=60.0, distance=2.0, ambient=0.5,
+    diffuse=0.3, specular=0.2, cloud_points=8, part_size=8, max_faces=10**6, max_reject_rate=0.5, seed=0,
 )  # fmt: skip
 ROTATIONS = view_set("ten").rotations
 

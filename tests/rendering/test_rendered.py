@@ -17,8 +17,8 @@ from c2p.rendering import embree, raster, render_views
 from c2p.rendering.shading import base_colour, surface
 
 SETTINGS = params.Render(
-    renderer="auto", size=24, supersample=1, views="ten", fov=60.0, distance=2.0, ambient=0.5, diffuse=0.3,
-    specular=0.2, cloud_points=8, part_size=8, max_faces=1000, max_reject_rate=0.5, seed=0,
+    renderer="auto", size=24, supersample=1, views="ten", centre="vertices", fov=60.0, distance=2.0, ambient=0.5,
+    diffuse=0.3, specular=0.2, cloud_points=8, part_size=8, max_faces=1000, max_reject_rate=0.5, seed=0,
 )  # fmt: skip
 ROTATIONS = view_set("ten").rotations
 

@@ -178,6 +178,15 @@ def test_warm_up_rises_to_the_peak_and_then_falls() -> None:
     assert rates[9] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("schedule", ["restarts", "cosine"])
+def test_pre_trainings_warm_up_is_a_share_of_its_steps(schedule: str) -> None:
+    settings = replace(load(ROOT / "profiles/code.yaml").pretrain, schedule=schedule, epochs=5, warmup=0.2)
+    rates = [rate_of_step(step, 10, settings) for step in range(50)]
+    assert rates[:11] == pytest.approx([6e-3 * (step + 1) / 10 for step in range(10)] + [6e-3])
+    low = rates[29] if schedule == "restarts" else rates[49]  # the end of the first cosine
+    assert low < 0.01 * 6e-3 + 1e-5
+
+
 def test_rate_reaches_every_group() -> None:
     weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
     optimizer = Lamb([{"params": [w]} for w in weights], 1.0)

@@ -31,6 +31,7 @@ SETTINGS = params.Pretrain(
     weight_decay=1e-4,
     schedule="cosine",
     restart_epochs=2,
+    warmup=0.0,
     lr_min=1e-5,
     temperature=0.07,
     intra=True,

@@ -40,6 +40,7 @@ SETTINGS = params.Pretrain(
     weight_decay=1e-4,
     schedule="restarts",
     restart_epochs=2,
+    warmup=0.0,
     lr_min=1e-5,
     temperature=0.7,
     intra=True,
