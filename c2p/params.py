@@ -290,7 +290,7 @@ class Adapter:
     """Training of CLIP2Point's adapters (Eq. 16 to 19)."""
 
     epochs: int
-    """Paper, 16-shot: 100 in the published code. The last epoch is evaluated, never the best on the test set."""
+    """Paper, 16-shot: 100 in the published code."""
     batch: int
     """Paper: 32."""
     lr: float
@@ -299,11 +299,21 @@ class Adapter:
     """Paper: 1e-4."""
     dropout: float
     """Published code: 0.075."""
+    selection: Literal["last", "heldout"]
+    """Epoch that is evaluated: the last, or the best on training objects held out, the last of equals (published code:
+    the best on the test set). PointCLIP's adapter too."""
+    heldout_share: float
+    """Share of each class's training objects that is held out, at least one; used by selection heldout only."""
+    draws: int
+    """Augmented passes over the training objects, beside the plain one: distances as depth.jitter draws them and, where
+    benchmarks.train_draws keeps them, other points. Each is encoded once, and epochs take the passes in turn (published
+    code: new points at every access, no jitter). PointCLIP's adapter too."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2)
+        _at_least(self, epochs=1, batch=2, draws=0)
         _positive(self, "lr")
         _between(self, 0, 1, "weight_decay", "dropout")
+        _require(0 < self.heldout_share < 1, "adapter.heldout_share", self.heldout_share, "between 0 and 1")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 from c2p import params
 from c2p.data.benchmarks import Benchmark
 from c2p.evaluation import adaptation
-from c2p.evaluation.adaptation import AdapterJob, Recipe, clip2point_recipe, few_shot_rows, pointclip_recipe
-from c2p.evaluation.bank import Bank, Map, Source, logit_scale
+from c2p.evaluation.adaptation import AdapterJob, Recipe, clip2point_recipe, pointclip_recipe
+from c2p.evaluation.augmentation import Augmentation
+from c2p.evaluation.bank import Bank, Map, Source, encoder_width, logit_scale
 from c2p.evaluation.drawings import (
     POINTCLIP_FEWSHOT_DISTANCE,
     POINTCLIP_ZEROSHOT_DISTANCE,
@@ -27,6 +28,7 @@ from c2p.evaluation.features import digest_array, digest_code, place
 from c2p.evaluation.methods import Method
 from c2p.evaluation.predictions import PredictionTable, predict
 from c2p.evaluation.scores import DIGITS, Scores, score, summarise
+from c2p.evaluation.subsets import all_rows, check_shots, few_shot_rows
 from c2p.models.templates import templates_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ POINTCLIP_FEWSHOT_TEMPLATE = "point cloud of a big {}."
 """PointCLIP's published prompts."""
 ADAPTER_VIEWS = "ten"
 """Views of every adapter (section 5.2)."""
-ADAPTER_CODE = ("c2p.models.adapters", "c2p.evaluation.adaptation")
+ADAPTER_CODE = ("c2p.models.adapters", "c2p.evaluation.adaptation", "c2p.evaluation.selection")
 ENCODE_ALL_SHARE = 0.5
 """Few-shot encodes the whole training split where its seeds take at least this share: other stages want it too."""
 REVISION_DIGITS = 12
@@ -62,8 +64,19 @@ class Experiment:
         return self.encoder_dir / f"seed-{seeds[position % len(seeds)]}"
 
     def encoders(self, method: Method, position: int) -> tuple[Path, ...]:
-        """Folder of the encoder of each path."""
-        return tuple(self.clip_dir if path == "clip" else self.depth_encoder(position) for path in method.paths)
+        """Folder of the encoder of each path.
+
+        Raises ValueError: one that isn't there, or whose features are not as wide as CLIP's.
+        """
+        folders = tuple(self.clip_dir if path == "clip" else self.depth_encoder(position) for path in method.paths)
+        for folder in folders:
+            self.bank.weights(folder)
+            if (width := encoder_width(folder)) != (wanted := encoder_width(self.clip_dir)):
+                raise ValueError(
+                    f"{folder}: features of width {width}; allowed: {wanted}, the width of {self.clip_dir}; "
+                    "use a depth encoder that was trained with this CLIP"
+                )
+        return folders
 
     def drawing(self, method: Method) -> Drawing:
         """How the method draws depth maps."""
@@ -138,6 +151,7 @@ def adapt(
     seeds: Sequence[int],
     shots: int | None = None,
     curve: Sequence[int] = (),
+    encode: int = 0,
     epochs: int | None = None,
 ) -> dict[str, Any]:
     """Train and evaluate every cell with every seed.
@@ -145,32 +159,31 @@ def adapt(
     Args:
         shots: training objects a class; None: all.
         curve: further numbers of training objects a class, for accuracy against shots.
+        encode: training objects a class to encode at least, so that stages share them.
         epochs: of CLIP2Point's adapters; None: as adapter.epochs says.
     Returns:
         Metrics by the cells' slugs, `set`, and where a curve is asked for `curve`: by number of shots, in rising
         order and `shots` among them, the metrics by slug.
+    Raises ValueError: a class without training objects, or more shots than any class has.
     """
     bench = source.read()
+    check_classes(bench, dataset, trained=True)
     points = [shots, *(k for k in sorted(set(curve)) if k != shots)]
-    drawn = {(k, seed): _draw(bench, k, seed) for k in points for seed in seeds}
-    encoded = _encoded(bench, list(drawn.values()))
-    jobs = {
-        (k, cell.slug): [
-            _plan(lab, source, cell, encoded, drawn[k, seed], seed=seed, position=position, epochs=epochs)
-            for position, seed in enumerate(seeds)
-        ]
-        for k in points
-        for cell in cells
-    }
+    most = max([*points, encode], key=lambda k: np.inf if k is None else k)
+    for number in sorted({k for k in (*points, most) if k is not None}):
+        check_shots(bench.train.labels, number, dataset=dataset)
+    drawn = {(k, seed): _draw(bench, k, seed) for k in {*points, most} for seed in seeds}
+    encoded = _encoded(bench, [drawn[most, seed] for seed in seeds])
+    jobs: dict[tuple[int | None, str], list[AdapterJob]] = {(k, cell.slug): [] for k in points for cell in cells}
+    for cell in cells:
+        for position, seed in enumerate(seeds):
+            inputs = _plan(lab, source, cell, encoded, position=position)
+            for k in points:
+                rows = np.searchsorted(encoded, drawn[k, seed])
+                labels = bench.train.labels[drawn[k, seed]]
+                jobs[k, cell.slug].append(_job(lab, cell.method, inputs, rows, labels, seed=seed, epochs=epochs))
     lab.bank.make(lab.map_)
-    todo = {
-        job.out: (job, f"{dataset} {slug} {'all' if k is None else k} shots seed {job.seed}")
-        for (k, slug), group in jobs.items()
-        for job in group
-        if not job.out.exists()
-    }
-    if todo:
-        lab.map_(adaptation.run_job, [job for job, _ in todo.values()], names=[name for _, name in todo.values()])
+    _train(lab, jobs, dataset)
 
     def summary(k: int | None, cell: AdaptedCell) -> dict[str, Any]:
         group = jobs[k, cell.slug]
@@ -187,6 +200,22 @@ def adapt(
     if curve:
         metrics["curve"] = {str(k): by_shots[k] for k in sorted(k for k in points if k is not None)}
     return metrics
+
+
+def check_classes(bench: Benchmark, dataset: str, *, trained: bool) -> None:
+    """Refuse a set that nothing can be learnt from or measured on.
+
+    Raises ValueError: a single class, or, where adapters are to be trained, a class without training objects.
+    """
+    if len(bench.classes) < 2:
+        raise ValueError(f"{dataset}: 1 class ({', '.join(bench.classes)}); allowed: at least 2, to tell them apart")
+    counts = np.bincount(bench.train.labels, minlength=len(bench.classes))
+    if trained and counts.min() == 0:
+        empty = [name for name, count in zip(bench.classes, counts, strict=True) if count == 0]
+        raise ValueError(
+            f"{dataset}: {len(empty)} classes without training objects ({', '.join(empty)}); allowed: at least 1 in "
+            "each; give them some, or take the classes out of the set"
+        )
 
 
 def describe(bench: Benchmark) -> dict[str, Any]:
@@ -208,47 +237,92 @@ def _encoded(bench: Benchmark, drawn: Sequence[np.ndarray]) -> np.ndarray:
 
 def _draw(bench: Benchmark, shots: int | None, seed: int) -> np.ndarray:
     if shots is None:
-        return adaptation.all_rows(bench.train.keys, seed=seed)
+        return all_rows(bench.train.keys, seed=seed)
     return few_shot_rows(bench.train.keys, bench.train.labels, shots=shots, seed=seed)
 
 
-def _plan(
-    lab: Experiment,
-    source: Source,
-    cell: AdaptedCell,
-    encoded: np.ndarray,
-    drawn: np.ndarray,
-    *,
-    seed: int,
-    position: int,
-    epochs: int | None,
-) -> AdapterJob:
-    """Plan the features one adapter needs, and its training on the drawn rows among the encoded ones."""
-    assert cell.method.adapter != "none"
-    bench = source.read()
+@dataclass(frozen=True)
+class _Inputs:
+    """Files of the features that adapters of one cell train on and classify; pieces a path, paths a pass."""
 
-    def pieces(split: Literal["train", "test"], rows: np.ndarray | None) -> tuple[tuple[Path, ...], ...]:
+    passes: tuple[tuple[tuple[Path, ...], ...], ...]
+    test: tuple[tuple[Path, ...], ...]
+    text: Path
+
+
+def _plan(lab: Experiment, source: Source, cell: AdaptedCell, encoded: np.ndarray, *, position: int) -> _Inputs:
+    """Plan the features of a cell's encoders: training objects in every pass, test objects, prompts."""
+    encoders = lab.encoders(cell.method, position)
+
+    def pieces(
+        split: Literal["train", "test"], rows: np.ndarray | None, augmentation: Augmentation | None = None
+    ) -> tuple[tuple[Path, ...], ...]:
+        where = (source, split, cell.drawing, ADAPTER_VIEWS)
         return tuple(
-            lab.bank.features(encoder, source, split, cell.drawing, ADAPTER_VIEWS, label=cell.slug, rows=rows)
-            for encoder in lab.encoders(cell.method, position)
+            lab.bank.features(encoder, *where, label=cell.slug, rows=rows, augmentation=augmentation)
+            for encoder in encoders
         )
 
-    train, test = pieces("train", encoded), pieces("test", None)
-    rows, labels = np.searchsorted(encoded, drawn), bench.train.labels[drawn]
-    text = lab.bank.text(lab.clip_dir, lab.templates(cell.method), bench.classes)
-    recipe = _recipe(lab, cell.method, epochs)
+    jitter = lab.settings.depth.jitter
+    draws = [Augmentation(number, jitter) for number in range(1, lab.settings.adapter.draws + 1)]
+    passes = tuple(pieces("train", encoded, augmentation) for augmentation in (None, *draws))
+    text = lab.bank.text(lab.clip_dir, lab.templates(cell.method), source.read().classes)
+    return _Inputs(passes, pieces("test", None), text)
+
+
+def _job(
+    lab: Experiment,
+    method: Method,
+    inputs: _Inputs,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    epochs: int | None,
+) -> AdapterJob:
+    """An adapter's training on some rows (n,) of the encoded objects, labels (n,), named by all it depends on."""
+    assert method.adapter != "none"
+    settings, recipe = lab.settings.adapter, _recipe(lab, method, epochs)
+    share = settings.heldout_share if settings.selection == "heldout" else 0.0
     key = {
-        "adapter": cell.method.adapter,
-        "train": [[piece.stem for piece in path] for path in train],
-        "test": [[piece.stem for piece in path] for path in test],
+        "adapter": method.adapter,
+        "passes": [[[piece.stem for piece in path] for path in paths] for paths in inputs.passes],
+        "test": [[piece.stem for piece in path] for path in inputs.test],
         "rows": digest_array(rows),
         "labels": digest_array(labels),
-        "text": text.stem,
+        "text": inputs.text.stem,
         "recipe": vars(recipe),
         "seed": seed,
+        "share": share,
         "code": digest_code(ADAPTER_CODE),
     }
-    return AdapterJob(cell.method.adapter, train, test, rows, labels, text, recipe, seed, place(lab.cache, key))
+    train, *augmented = inputs.passes
+    return AdapterJob(
+        method.adapter,
+        train,
+        inputs.test,
+        rows,
+        labels,
+        inputs.text,
+        recipe,
+        seed,
+        place(lab.cache, key),
+        tuple(augmented),
+        share,
+    )
+
+
+def _train(lab: Experiment, jobs: Mapping[tuple[int | None, str], Sequence[AdapterJob]], dataset: str) -> None:
+    """Train the adapters that the cache doesn't hold."""
+    asked = {
+        job.out: (job, f"{dataset} {slug} {'all' if k is None else k} shots seed {job.seed}")
+        for (k, slug), group in jobs.items()
+        for job in group
+    }
+    todo = [(job, name) for out, (job, name) in asked.items() if not out.exists()]
+    log.info("%s: %d adapters to train, %d from the cache", dataset, len(todo), len(asked) - len(todo))
+    if todo:
+        lab.map_(adaptation.run_job, [job for job, _ in todo], names=[name for _, name in todo])
 
 
 def _recipe(lab: Experiment, method: Method, epochs: int | None) -> Recipe:

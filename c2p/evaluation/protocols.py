@@ -2,9 +2,9 @@
 
 Each gives plain nested metrics, dataset -> method -> {mean, std, seeds, class_mean, top3, top5, ece, interval, inputs},
 in percent (c2p.evaluation.scores.summarise says what each is); `inputs` is a digest of the benchmark file and the
-weights behind the numbers. dataset -> `set` describes the benchmark set itself, dataset -> `curve` -> shots -> method has the
-same metrics of other numbers of shots (few-shot only). Probabilities are softmax of cosines times CLIP's learnt logit
-scale, for every method: adapters whose recipe trains without a scale are read with it too.
+weights behind the numbers. dataset -> `set` describes the benchmark set itself; few-shot only, dataset -> `curve` ->
+shots -> method has the same metrics of other numbers of shots. Probabilities are softmax of cosines times CLIP's
+learnt logit scale, for every method: adapters whose recipe trains without a scale are read with it too.
 
 Legend: N object, V view, C feature width, K class.
 """
@@ -20,7 +20,7 @@ from c2p import params
 from c2p.evaluation import methods
 from c2p.evaluation.bank import Map, Source, logit_scale, open_source, serial
 from c2p.evaluation.drawings import Clip2PointDrawing
-from c2p.evaluation.experiment import AdaptedCell, Experiment, adapt, describe
+from c2p.evaluation.experiment import AdaptedCell, Experiment, adapt, check_classes, describe
 from c2p.evaluation.features import read_features
 from c2p.evaluation.zeroshot import zeroshot_logits
 from c2p.models.templates import templates_of
@@ -64,6 +64,7 @@ def run_zeroshot(
     plans = []
     for path in benchmarks:
         source, dataset = open_source(path), path.stem
+        check_classes(source.read(), dataset, trained=False)
         views = settings.render.views if dataset == VALIDATION else settings.zeroshot.views
         classes = source.read().classes
         for method in methods.ZEROSHOT:
@@ -165,7 +166,16 @@ def run_ablations(
             views = settings.zeroshot.views
             zeroshot[slug] = lab.bank.features(clip_dir, source, "test", drawing, views, label=f"{dataset} {slug}")
     text = lab.bank.text(clip_dir, templates_of(settings.zeroshot), source.read().classes)
-    metrics: Metrics = {dataset: adapt(lab, source, dataset, cells, seeds=section.seeds, shots=section.shots)}
+    few = adapt(
+        lab,
+        source,
+        dataset,
+        cells,
+        seeds=section.seeds,
+        shots=section.shots,
+        encode=max(section.shots, *section.curve),
+    )
+    metrics: Metrics = {dataset: few}
     for slug, pieces in zeroshot.items():
         logits = zeroshot_logits(read_features(pieces), np.load(text, allow_pickle=False))
         summary = lab.record(source, dataset, slug, {None: logits}, scale=logit_scale(clip_dir))

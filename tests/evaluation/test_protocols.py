@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from c2p.data.benchmarks import read_benchmark
+from c2p.data.benchmarks import Benchmark, read_benchmark, write_benchmark
 from c2p.evaluation import bank
 from c2p.evaluation.features import one_thread
 from c2p.evaluation.predictions import read_predictions
@@ -204,3 +204,48 @@ def test_missing_files_are_named(lab: Any, change: dict[str, Any], message: str)
 def test_a_dataset_that_is_not_there(lab: Any) -> None:
     with pytest.raises(ValueError, match=r"modelnet40: not among the benchmark files \(validation\)"):
         run_fewshot(lab.settings, **arguments(lab, benchmarks=lab.benchmarks[1:]))
+
+
+def rewritten(lab: Any, folder: Path, change: Any) -> list[Path]:
+    """The few-shot set with its Benchmark changed."""
+    return [write_benchmark(folder / "modelnet40.parquet", change(read_benchmark(lab.benchmarks[0])))]
+
+
+def test_one_class_is_no_classification(lab: Any, tmp_path: Path) -> None:
+    def alone(bench: Benchmark) -> Benchmark:
+        parts = [replace(part, labels=np.zeros_like(part.labels)) for part in (bench.train, bench.test)]
+        return Benchmark(bench.name, bench.classes[:1], *parts)
+
+    files = rewritten(lab, tmp_path, alone)
+    for protocol in (run_zeroshot, run_fewshot, run_fullshot, run_ablations):
+        with pytest.raises(ValueError, match=r"^modelnet40: 1 class \(box\); allowed: at least 2"):
+            protocol(lab.settings, **arguments(lab, benchmarks=files, cache=tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists(), "nothing is encoded before it is found"
+
+
+def test_a_class_nothing_can_be_learnt_of(lab: Any, tmp_path: Path) -> None:
+    files = rewritten(lab, tmp_path, lambda bench: replace(bench, classes=(*bench.classes, "ring")))
+    for protocol in (run_fewshot, run_fullshot, run_ablations):
+        with pytest.raises(ValueError, match=r"^modelnet40: 1 classes without training objects \(ring\); allowed"):
+            protocol(lab.settings, **arguments(lab, benchmarks=files))
+    zero = run_zeroshot(lab.settings, **arguments(lab, benchmarks=files))["modelnet40"]
+    assert zero["set"]["classes"] == 4, "zero-shot needs no training objects"
+
+
+def test_more_shots_than_any_class_has(lab: Any) -> None:
+    for few in ({"shots": 4}, {"curve": (1, 4)}):
+        settings = replace(lab.settings, fewshot=replace(lab.settings.fewshot, **few))
+        with pytest.raises(ValueError, match=r"^modelnet40: 4 shots; allowed: 1 to 3, .* lower fewshot"):
+            run_fewshot(settings, **arguments(lab))
+
+
+def test_an_encoder_of_another_width(lab: Any, tmp_path: Path) -> None:
+    shutil.copytree(lab.encoders, tmp_path / "encoders")
+    config = tmp_path / "encoders" / "seed-4" / "open_clip_config.json"
+    config.write_text(config.read_text().replace('"embed_dim": 128', '"embed_dim": 64'))
+    for protocol in (run_zeroshot, run_fewshot):
+        with pytest.raises(ValueError, match=r"seed-4: features of width 64; allowed: 128, the width of .*/clip;"):
+            protocol(lab.settings, **arguments(lab, encoder_dir=tmp_path / "encoders"))
+    config.write_text("{}")
+    with pytest.raises(ValueError, match=r"open_clip_config.json: no model_cfg.embed_dim"):
+        run_zeroshot(lab.settings, **arguments(lab, encoder_dir=tmp_path / "encoders"))
