@@ -34,6 +34,7 @@ TINY = [
     "pointclip.size=32",
     "pointclip.adapter_size=32",
     "fewshot.shots=2",
+    "fewshot.curve=[1]",
     "fewshot.seeds=[0, 1]",
     "fullshot.seeds=[0, 1]",
     "fullshot.epochs=2",

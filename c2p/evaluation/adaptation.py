@@ -1,14 +1,16 @@
 """Few-shot and fully supervised classification: adapters trained on frozen features (Eq. 2 to 4 and 16 to 19).
 
-The adapter of the last epoch is the one evaluated: nothing is chosen on test objects.
+The adapter that is evaluated is that of the last epoch, or of the best epoch on training objects held out: nothing is
+chosen on test objects. Epochs take the cached passes over the training objects in turn: the plain one, and augmented
+ones where there are any.
 
 Legend: N object, B batch, V view, C feature width, K class.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
@@ -21,6 +23,7 @@ from torch.nn import functional
 
 from c2p import params
 from c2p.evaluation.features import one_thread, read_features, write_array
+from c2p.evaluation.selection import held_out
 from c2p.models.adapters import DualPath, GlobalViewAdapter, InterViewAdapter, cosine_logits
 
 log = logging.getLogger(__name__)
@@ -73,11 +76,10 @@ class AdapterJob:
     seed: int
     out: Path
     """Where the logits go."""
-
-    @property
-    def factor(self) -> float:
-        """What the cosines have been multiplied with in the logits."""
-        return self.recipe.scale
+    augmented: tuple[tuple[tuple[Path, ...], ...], ...] = ()
+    """Further passes over the training objects, each laid out as train."""
+    share: float = 0.0
+    """Of each class's training objects, held out to choose the epoch on; 0: the last epoch."""
 
 
 def clip2point_recipe(settings: params.Adapter, *, epochs: int | None = None) -> Recipe:
@@ -106,41 +108,16 @@ def pointclip_recipe(settings: params.Pointclip, *, scale: float, epochs: int | 
     )
 
 
-def few_shot_rows(keys: Sequence[str], labels: np.ndarray, *, shots: int, seed: int) -> np.ndarray:
-    """Training objects of a k-shot problem: k a class, drawn by the seed.
-
-    Objects are ranked by the sha256 of seed and key, so the draw depends on neither the order of the objects nor that
-    of the classes. A class with fewer than k objects gives all it has, and the log says so.
-
-    Args:
-        keys: N names, unique.
-        labels: (N,) int64.
-    Returns:
-        (n,) int64 indices into keys, in ranked order.
-    """
-    ranked = _ranked(keys, seed)
-    taken = []
-    for label in sorted(set(labels.tolist())):
-        rows = ranked[labels[ranked] == label][:shots]
-        if len(rows) < shots:
-            log.warning("class %d has %d training objects, fewer than %d shots: takes all", label, len(rows), shots)
-        taken.append(rows)
-    chosen = np.isin(ranked, np.concatenate(taken)) if taken else np.zeros(0, bool)
-    return ranked[chosen]
-
-
-def all_rows(keys: Sequence[str], *, seed: int) -> np.ndarray:
-    """Every training object, in the ranked order that few_shot_rows uses."""
-    return _ranked(keys, seed)
-
-
 def run_job(job: AdapterJob) -> Path:
     """Train the adapter, classify the test objects and write the logits (N, K) float32; an existing file stays."""
     if not job.out.exists():
-        train = [read_features(pieces)[job.rows] for pieces in job.train]
+        train, *augmented = (
+            [read_features(pieces)[job.rows] for pieces in paths] for paths in (job.train, *job.augmented)
+        )
         test = [read_features(pieces) for pieces in job.test]
         text = np.load(job.text, allow_pickle=False)
-        write_array(job.out, train_and_classify(job.adapter, train, job.labels, test, text, job.recipe, job.seed))
+        problem = (job.adapter, train, job.labels, test, text, job.recipe, job.seed)
+        write_array(job.out, train_and_classify(*problem, augmented=augmented, share=job.share))
     return job.out
 
 
@@ -152,6 +129,9 @@ def train_and_classify(
     text: np.ndarray,
     recipe: Recipe,
     seed: int,
+    *,
+    augmented: Sequence[Sequence[np.ndarray]] = (),
+    share: float = 0.0,
 ) -> np.ndarray:
     """Logits of the test objects after training on the training objects.
 
@@ -163,24 +143,30 @@ def train_and_classify(
         text: (K, C) float32.
         recipe: optimiser and loss.
         seed: initial weights, dropout and order of the batches.
+        augmented: further passes over the training objects, each as train; epoch e trains on pass e modulo their
+            number, the plain one first.
+        share: of each class's training objects that don't train but choose the epoch: the one after which most of them
+            are classified right, of equals the last. They are seen plain. 0, or a class with a single object: the last
+            epoch.
     Returns:
         (N, K) float32 cosines times the recipe's scale.
-    Raises ValueError: fewer than two training objects, or widths that differ.
+    Raises ValueError: fewer than two objects to train on, widths that differ, or a loss that became infinite.
     """
-    if len(labels) < 2:
-        raise ValueError(
-            f"{len(labels)} training objects; allowed: at least 2, for the batch statistics of the adapter"
-        )
-    if train[0].shape[-1] != text.shape[-1]:
-        raise ValueError(f"features of width {train[0].shape[-1]} and prompts of width {text.shape[-1]}; must be equal")
+    held = _held_out(labels, share)
+    if (count := int((~held).sum())) < 2:
+        raise ValueError(f"{count} training objects; allowed: at least 2, for the batch statistics of the adapter")
+    for width in (path.shape[-1] for path in train):
+        if width != text.shape[-1]:
+            raise ValueError(
+                f"features of width {width} and prompts of width {text.shape[-1]}; "
+                "allowed: the same width; use a depth encoder and a CLIP that belong together"
+            )
     with _seeded(seed):
         model = build_adapter(adapter, train[0].shape[1], train[0].shape[2], len(train), recipe.dropout)
-        prompts = torch.from_numpy(np.ascontiguousarray(text, dtype=np.float32))
-        _train(model, [_tensor(a) for a in train], torch.from_numpy(labels), prompts, recipe, seed)
-        model.eval()
-        with torch.inference_mode():
-            parts = zip(*(_tensor(a).split(TEST_BATCH) for a in test), strict=True)
-            return torch.cat([recipe.scale * view_mean_logits(model(*part), prompts) for part in parts]).numpy()
+        prompts = _tensor(text)
+        passes = [[_tensor(path) for path in paths] for paths in (train, *augmented)]
+        _train(model, passes, torch.from_numpy(labels), torch.from_numpy(held), prompts, recipe, seed)
+        return _logits(model, [_tensor(path) for path in test], prompts, recipe.scale).numpy()
 
 
 def build_adapter(adapter: Literal["global", "inter"], views: int, width: int, paths: int, dropout: float) -> nn.Module:
@@ -207,23 +193,35 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return recipe.warmup_lr if epoch == 0 else recipe.lr * (1 + cos(pi * epoch / recipe.epochs)) / 2
 
 
+def _held_out(labels: np.ndarray, share: float) -> np.ndarray:
+    """(n,) bool: the objects that the epoch is chosen on, none of them where one can't be spared in every class."""
+    held = held_out(labels, share=share) if share else np.zeros(len(labels), bool)
+    if held is None:
+        log.warning("a class with a single training object has none to hold out: the last epoch is taken")
+        return np.zeros(len(labels), bool)
+    return held
+
+
 def _train(
-    model: nn.Module, features: Sequence[Tensor], labels: Tensor, text: Tensor, recipe: Recipe, seed: int
+    model: nn.Module,
+    passes: Sequence[Sequence[Tensor]],
+    labels: Tensor,
+    held: Tensor,
+    text: Tensor,
+    recipe: Recipe,
+    seed: int,
 ) -> None:
-    if recipe.optimizer == "adamw":
-        optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-            model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-        )
-    else:
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=recipe.lr, momentum=POINTCLIP_MOMENTUM, weight_decay=recipe.weight_decay, fused=True
-        )
-    model.train()
-    batches = min(-(-len(labels) // recipe.batch), len(labels) // 2)
+    """Train on the objects that are not held out, and leave the weights of the last or the best epoch."""
+    optimizer = _optimizer(model, recipe)
+    taken, apart = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+    batches = min(-(-len(taken) // recipe.batch), len(taken) // 2)
+    best = (0, recipe.epochs - 1, model.state_dict())
     for epoch in range(recipe.epochs):
+        model.train()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch)
-        order = torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(labels)))
+        features = passes[epoch % len(passes)]
+        order = taken[torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(taken)))]
         # Batches of nearly equal size, at least 2: a batch of one object has no batch statistics.
         for rows in order.tensor_split(batches):
             logits = recipe.scale * view_mean_logits(model(*(f[rows] for f in features)), text)
@@ -231,8 +229,31 @@ def _train(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+        if len(apart):
+            chosen = _logits(model, [f[apart] for f in passes[0]], text, recipe.scale).argmax(1)
+            right = int((chosen == labels[apart]).sum())
+            if right >= best[0]:
+                best = (right, epoch, deepcopy(model.state_dict()))
     if not torch.isfinite(loss):
         raise ValueError(f"the adapter's loss became {loss.item()}; lower adapter.lr ({recipe.lr})")
+    if len(apart):
+        model.load_state_dict(best[2])
+        log.info("epoch %d of %d: %d of %d held out objects right", best[1] + 1, recipe.epochs, best[0], len(apart))
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights, lr, decay = model.parameters(), recipe.lr, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=lr, weight_decay=decay, fused=True)
+    return torch.optim.SGD(weights, lr=lr, momentum=POINTCLIP_MOMENTUM, weight_decay=decay, fused=True)
+
+
+def _logits(model: nn.Module, features: Sequence[Tensor], text: Tensor, scale: float) -> Tensor:
+    """Logits (N, K) of objects as the trained adapter sees them, features (N, V, C) a path."""
+    model.eval()
+    with torch.inference_mode():
+        parts = zip(*(path.split(TEST_BATCH) for path in features), strict=True)
+        return torch.cat([scale * view_mean_logits(model(*part), text) for part in parts])
 
 
 @contextmanager
@@ -245,8 +266,3 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
-def _ranked(keys: Sequence[str], seed: int) -> np.ndarray:
-    digests = [hashlib.sha256(f"{seed}:{key}".encode()).digest() for key in keys]
-    return np.array(sorted(range(len(keys)), key=digests.__getitem__), dtype=np.int64)

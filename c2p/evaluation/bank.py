@@ -6,10 +6,11 @@ ones out as jobs. A piece is named by all it depends on, so stages share pieces 
 Legend: N object, V view, P point, C feature width, K class.
 """
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import torch
 from safetensors import safe_open
 
 from c2p.data.benchmarks import Benchmark, read_benchmark
+from c2p.evaluation.augmentation import Augmentation, Jittered
 from c2p.evaluation.drawings import Drawing
 from c2p.evaluation.features import (
     digest_array,
@@ -29,7 +31,6 @@ from c2p.evaluation.features import (
     place,
     write_array,
 )
-from c2p.evaluation.prompts import Prompts, from_templates
 from c2p.geometry.views import view_set
 
 log = logging.getLogger(__name__)
@@ -77,17 +78,20 @@ class EncodeJob:
     views: str
     device: str
     out: Path
+    augmentation: Augmentation | None = None
+    """None: points and distance as they are."""
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """Classes whose texts are to be encoded."""
+    """Classes whose prompts are to be encoded."""
 
     label: str
     encoder: Path
     weights: str
-    prompts: tuple[tuple[str, ...], ...]
-    """Texts of every class: the direction of their mean is kept."""
+    classes: tuple[str, ...]
+    templates: tuple[str, ...]
+    """An ensemble where there are several: its mean is kept."""
     device: str
     out: Path
 
@@ -105,17 +109,24 @@ def open_source(path: Path) -> Source:
 def run_job(job: EncodeJob | TextJob) -> Path:
     """Encode and write the piece."""
     from c2p.models.clip import encode_images
+    from c2p.models.prompts import class_text, encode_prompts
 
     clip = _load(job.encoder, job.weights, job.device)
     with one_thread():
         if isinstance(job, TextJob):
-            return write_array(job.out, _class_directions(clip, job.prompts))
+            return write_array(job.out, class_text(encode_prompts(clip, job.classes, job.templates)))
         views = view_set(job.views)
+        points, distances = _seen(job.source, job.split, job.rows, job.augmentation)
+        draw = (
+            partial(job.drawing.draw, image_size=clip.image_size)
+            if distances is None
+            else Jittered(job.drawing, distances, clip.image_size)
+        )
         features = encode_views(
             lambda images: encode_images(clip, images, standardise=job.drawing.standardise),
-            getattr(job.source.read(), job.split).points[list(job.rows)],
+            points,
             views.rotations,
-            lambda points, rotations: job.drawing.draw(points, rotations, clip.image_size),
+            draw,
             max(1, IMAGES_PER_BATCH[torch.device(job.device).type] // len(views)),
             device=job.device,
         )
@@ -129,7 +140,7 @@ class Bank:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         self.folder = folder
         self.device = device
-        self._pending: dict[Path, EncodeJob | TextJob] = {}
+        self._planned: dict[Path, EncodeJob | TextJob] = {}
         self._digests: dict[Path, str] = {}
         self._code = digest_code()
 
@@ -152,65 +163,70 @@ class Bank:
         *,
         label: str,
         rows: np.ndarray | None = None,
+        augmentation: Augmentation | None = None,
     ) -> tuple[Path, ...]:
-        """Plan the features of a split, or of some of its rows; returns the files of their pieces, in order."""
-        points = getattr(source.read(), split).points
-        wanted = np.arange(len(points)) if rows is None else rows
+        """Plan the features of a split, or of some of its rows; returns the files of their pieces, in order.
+
+        augmentation: the pass over the objects, of the training split only; None: the plain one.
+        """
+        wanted = np.arange(len(getattr(source.read(), split))) if rows is None else rows
+        weights, turns = self.weights(encoder), digest_array(view_set(views).rotations)
         pieces = []
         for start in range(0, len(wanted), PIECE):
-            some = wanted[start : start + PIECE]
-            key = {
-                "points": digest_array(points[some]),
-                "encoder": self.weights(encoder),
-                "views": digest_array(view_set(views).rotations),
-                "code": self._code,
-                **drawing.key,
-            }
-            out = place(self.folder, key)
-            name = f"{label} {split} {start}" if start else f"{label} {split}"
-            where = (source, split, tuple(some.tolist()))
-            self._plan(EncodeJob(name, encoder, self.weights(encoder), *where, drawing, views, self.device, out))
+            some = tuple(wanted[start : start + PIECE].tolist())
+            look = _digests(source, split, some, augmentation)
+            out = place(self.folder, {**look, "encoder": weights, "views": turns, "code": self._code, **drawing.key})
+            name = f"{label} {split}" + (f" pass {augmentation.number}" if augmentation else "")
+            name += f" {start}" if start else ""
+            self._plan(
+                EncodeJob(name, encoder, weights, source, split, some, drawing, views, self.device, out, augmentation)
+            )
             pieces.append(out)
         return tuple(pieces)
 
     def text(self, encoder: Path, templates: Sequence[str], classes: Sequence[str]) -> Path:
         """Plan the features (K, C) of the classes under an ensemble of templates, of length one; returns their file."""
-        return self.prompts(encoder, from_templates(templates, classes))
-
-    def prompts(self, encoder: Path, prompts: Prompts) -> Path:
-        """Plan the features (K, C) of classes, each the mean of its texts, of length one; returns their file."""
-        out = place(self.folder, {"texts": prompts, "encoder": self.weights(encoder), "code": self._code})
-        more = sum(map(len, prompts)) - 1
-        label = f"prompts {prompts[0][0]!r} and {more} more"
-        self._plan(TextJob(label, encoder, self.weights(encoder), prompts, self.device, out))
+        texts = tuple(classes), tuple(templates)
+        out = place(self.folder, {"texts": texts, "encoder": self.weights(encoder), "code": self._code})
+        label = f"prompts {templates[0]}" + (f" and {len(templates) - 1} more" if len(templates) > 1 else "")
+        self._plan(TextJob(label, encoder, self.weights(encoder), *texts, self.device, out))
         return out
 
     def make(self, map_: Map) -> None:
-        """Make the pieces that were planned and don't exist."""
-        jobs = list(self._pending.values())
-        if jobs:
-            map_(run_job, jobs, names=[job.label for job in jobs])
-        self._pending.clear()
+        """Make the pieces that were planned and don't exist; the log says what is encoded and what was there."""
+        missing = [job for out, job in self._planned.items() if not out.exists()]
+        for what, kind in (("objects", EncodeJob), ("prompts", TextJob)):
+            planned = [job for job in self._planned.values() if isinstance(job, kind)]
+            todo = [job for job in missing if isinstance(job, kind)]
+            if planned:
+                known = sum(map(_size, planned)) - sum(map(_size, todo))
+                log.info(
+                    "%s: %d to encode, in %d pieces; %d from the cache", what, sum(map(_size, todo)), len(todo), known
+                )
+        if missing:
+            map_(run_job, missing, names=[job.label for job in missing])
+        self._planned.clear()
 
     def _plan(self, job: EncodeJob | TextJob) -> None:
-        if not job.out.exists():
-            self._pending.setdefault(job.out, job)
+        self._planned.setdefault(job.out, job)
+
+
+def encoder_width(encoder: Path) -> int:
+    """Width of an encoder folder's features, read without building the model.
+
+    Raises ValueError: its configuration gives none.
+    """
+    config = encoder / "open_clip_config.json"
+    try:
+        return int(json.loads(config.read_text(encoding="utf-8"))["model_cfg"]["embed_dim"])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{config}: no model_cfg.embed_dim; make the encoder again") from None
 
 
 def logit_scale(encoder: Path) -> float:
     """CLIP's learnt factor on cosines, read from an encoder folder without building the model."""
     with safe_open(encoder / "open_clip_model.safetensors", framework="pt") as weights:
         return float(weights.get_tensor("logit_scale").exp())
-
-
-def _class_directions(clip: Any, prompts: Prompts) -> np.ndarray:
-    """One feature of length one a class, (K, C) float32, from its texts."""
-    from c2p.models.clip import encode_text
-    from c2p.models.prompts import class_text
-
-    features = encode_text(clip, [text for texts in prompts for text in texts]).cpu().numpy()
-    ends = np.cumsum([len(texts) for texts in prompts])
-    return np.concatenate([class_text(part[None]) for part in np.split(features, ends[:-1])])
 
 
 @lru_cache(maxsize=2)
@@ -225,3 +241,32 @@ def _load(encoder: Path, weights: str, device: str) -> Any:
 @lru_cache(maxsize=8)
 def _read(source: Source) -> Benchmark:
     return read_benchmark(source.path)
+
+
+@lru_cache(maxsize=2)
+def _drawn(source: Source, augmentation: Augmentation) -> np.ndarray | None:
+    return augmentation.points(source.path)
+
+
+def _seen(
+    source: Source, split: str, rows: Sequence[int], augmentation: Augmentation | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Points (n, P, 3) of some objects as a pass sees them, and the factors (n,) on their distances; None: all 1."""
+    part = getattr(source.read(), split)
+    if augmentation is None:
+        return part.points[list(rows)], None
+    assert split == "train", "test objects are never augmented"
+    drawn = _drawn(source, augmentation)
+    points = part.points if drawn is None else drawn
+    return points[list(rows)], augmentation.distances([part.keys[row] for row in rows])
+
+
+@lru_cache(maxsize=1024)
+def _digests(source: Source, split: str, rows: tuple[int, ...], augmentation: Augmentation | None) -> dict[str, str]:
+    """What of the objects decides their features; kept, since many adapters ask for the same ones."""
+    points, distances = _seen(source, split, rows, augmentation)
+    return {"points": digest_array(points)} | ({} if distances is None else {"distances": digest_array(distances)})
+
+
+def _size(job: EncodeJob | TextJob) -> int:
+    return len(job.rows) if isinstance(job, EncodeJob) else len(job.classes) * len(job.templates)

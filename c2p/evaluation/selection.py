@@ -13,7 +13,7 @@ from c2p.evaluation.zeroshot import softmax
 def held_out(labels: np.ndarray, *, share: float) -> np.ndarray | None:
     """Which training objects to choose on: the first of every class, about a share of it, at least one.
 
-    The objects of a k-shot problem come in an order drawn by its seed (adaptation.few_shot_rows), so the first are as
+    The objects of a k-shot problem come in an order drawn by its seed (subsets.few_shot_rows), so the first are as
     good as any.
 
     Args:
