@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -17,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import depth as depth_benchmark
 from benchmarks import memory as memory_benchmark
 from benchmarks import renderers as renderer_benchmark
 from benchmarks.factory import factory, factory_job, settings, zipped
+from benchmarks.machine import machine
 from benchmarks.meshes import made_mesh
 from c2p.data.models import Model, read_mesh
 from c2p.data.pictures import encode_png
@@ -70,18 +69,6 @@ def main() -> None:
     print(report(result))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-
-
-def machine() -> dict[str, Any]:
-    """What it was measured on."""
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
 
 
 def measure_steps(rounds: int) -> dict[str, dict[str, float]]:
@@ -220,14 +207,6 @@ def report(result: dict[str, Any]) -> str:
     hours = SHAPENET_MODELS / rate / 3600
     lines.append(f"ShapeNetCore: {SHAPENET_MODELS} models / {rate:.2f} models/s (2 workers) / 3600 = {hours:.1f} h")
     return "\n".join(lines)
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.published import normalise, to_view
 from c2p import params
 from c2p.geometry.depth import depth_images, depth_maps, pointclip_depth
 from c2p.geometry.points import farthest_points
@@ -58,7 +59,7 @@ def measure(repeats: int = 5) -> dict[str, Any]:
     }
     runs["pointclip"] = lambda: pointclip_depth(points, turns, size=SIZE, distance=POINTCLIP_DISTANCE)
     runs["triangles of plus alone"] = lambda: surface_triangles(points, CODE.reach)
-    view = to_view(points[0], turns)
+    view = to_view(points, turns[None])[0] + turns.new_tensor([0, 0, CODE.distance])
     published = find_spec("pytorch3d") is not None
     if published:
         for name, bins in PUBLISHED.items():
@@ -91,13 +92,6 @@ def shape() -> Tensor:
     return cloud[farthest_points(cloud, POINTS)][None]
 
 
-def to_view(points: Tensor, rotations: Tensor) -> Tensor:
-    """(P, 3) to the coordinates of preset code's cameras, (V, P, 3), summed in the order of depth_maps."""
-    x, y, z = points.T
-    axes = [x * turn[0, :, None] + y * turn[1, :, None] + z * turn[2, :, None] for turn in rotations.permute(2, 1, 0)]
-    return torch.stack([axes[0], axes[1], axes[2] + CODE.distance], -1)
-
-
 def rasterize(view: Tensor, bin_size: int | None) -> Tensor:
     """Raw maps of (V, P, 3) by PyTorch3D, as the published code calls it: (V, H, W), 0 = empty."""
     from pytorch3d.renderer.points.rasterize_points import rasterize_points
@@ -106,16 +100,6 @@ def rasterize(view: Tensor, bin_size: int | None) -> Tensor:
     clouds = Pointclouds(list(view))
     _, depth, _ = rasterize_points(clouds, image_size=SIZE, radius=RADIUS, points_per_pixel=1, bin_size=bin_size)
     return depth[..., 0].clamp(min=0)
-
-
-def normalise(raw: Tensor) -> Tensor:
-    """The published normalisation, written plainly: (V, H, W) to (V, 3, H, W)."""
-    covered = raw > 0
-    background = torch.ones_like(raw)
-    nearest = torch.where(covered, raw, background).amin((1, 2), keepdim=True)
-    farthest = raw.amax((1, 2), keepdim=True)
-    grey = torch.where(covered, (raw - nearest) / farthest * 200 / 255, background)
-    return grey[:, None].repeat(1, 3, 1, 1)
 
 
 def in_turns(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:

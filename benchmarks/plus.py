@@ -22,7 +22,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from benchmarks.data import machine
+from benchmarks.machine import machine
 from c2p.data.features import read_features
 from c2p.data.files import sha256, write_json, write_text
 from c2p.data.manifest import Manifest, read_manifest, read_points

@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 TEMPLATE_SETS = ("clip-80", "clip-7")
 """Named sets of prompts (c2p.models.templates)."""
 
@@ -428,6 +426,8 @@ def load(path: Path | str = "params.yaml") -> Params:
 
     Raises ParameterError: unknown or missing key, wrong type, impossible value, or a file that is not YAML.
     """
+    import yaml  # parameters that are built from plain data do without
+
     try:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:

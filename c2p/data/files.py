@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}-")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAME = 100
@@ -114,6 +112,8 @@ def _dump(path: Path, data: bytes) -> None:
 
 def _is_being_written(path: Path, pid: int) -> bool:
     """Whether the process that began a file may still go on; its number may have gone to another one since."""
+    import psutil  # where nothing is left half written, nobody needs it
+
     try:
         owner = psutil.Process(pid)
         dead = owner.status() == psutil.STATUS_ZOMBIE  # killed in a container, where nobody waits for orphans

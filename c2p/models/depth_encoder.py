@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from c2p.data.files import write_text
-from c2p.models.clip import Clip, load_clip, prepare_images, save_weights
-from c2p.models.weights import check_shapes
+from c2p.models.network import Clip, prepare_images
 
 VISUAL = "visual."
 
@@ -49,6 +48,9 @@ def save_depth_encoder(encoder: DepthEncoder, clip: Clip, folder: Path, card: st
 
     Raises ModelError: the encoder's weights don't have the names and shapes of `clip`'s visual tower.
     """
+    from c2p.models.clip import save_weights  # open_clip takes seconds to import, and training does without
+    from c2p.models.weights import check_shapes
+
     weights = dict(clip.model.state_dict())
     visual = {VISUAL + name: tensor for name, tensor in encoder.visual.state_dict().items()}
     check_shapes(visual, {name: tensor for name, tensor in weights.items() if name.startswith(VISUAL)})
@@ -61,6 +63,8 @@ def load_depth_encoder(folder: Path) -> DepthEncoder:
 
     Raises ModelError as load_clip does.
     """
+    from c2p.models.clip import load_clip
+
     return DepthEncoder(load_clip(folder)).eval()
 
 
@@ -69,5 +73,7 @@ def load_visual(encoder: DepthEncoder, weights: dict[str, Tensor]) -> None:
 
     Raises ModelError: names or shapes differ.
     """
+    from c2p.models.weights import check_shapes
+
     check_shapes(weights, encoder.visual.state_dict())
     encoder.visual.load_state_dict(weights)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from c2p import params
@@ -49,6 +48,8 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
 
 def save_weights(folder: Path, epoch: int, weights: dict[str, Tensor]) -> Path:
     """Write the weights after `epoch` finished epochs; the same weights give the same bytes."""
+    from safetensors.torch import save  # training itself takes torch and numpy alone
+
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     return write_bytes(folder / f"epoch-{epoch:04d}.safetensors", save(tensors))
 
@@ -58,6 +59,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Raises CheckpointError: the file is missing or broken.
     """
+    from safetensors.torch import load_file
+
     try:
         return load_file(path)
     except Exception as error:  # safetensors has its own kinds of error

@@ -1,0 +1,83 @@
+"""The benchmark of pre-training: what it compares gives the same numbers, and it runs where little is installed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+
+from benchmarks.pretrain import DEPTH, made_clouds
+from benchmarks.published import decode, encode, naive_map, naive_maps, normalise, rasteriser
+from benchmarks.tower import Shape, VisionTransformer
+from c2p.geometry.depth import depth_images, depth_maps
+from c2p.geometry.views import view_set
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "numpy", "numpy.libs", "sympy", "mpmath", "networkx", "jinja2", "markupsafe", "filelock", "fsspec",
+            "typing_extensions.py", "torchgen", "functorch", "triton")  # fmt: skip
+"""torch, numpy and what torch itself needs."""
+SMALL = """
+import benchmarks.pretrain as bench
+from benchmarks.tower import Shape, plain_clip
+from dataclasses import replace
+import torch
+torch.set_num_threads(1)
+bench.random_clip = lambda model: (plain_clip(Shape(image=32, patch=16, width=16, layers=1, heads=2, output=8)), "tiny")
+bench.DEPTH = replace(bench.DEPTH, size=16)
+bench.CASES = {"cpu": (bench.Case(bench.VIT_B_32, 4, 2, 16, 16),)}
+bench.main()
+"""
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_published_rasteriser_draws_the_same_maps(compiled: bool) -> None:
+    draw = rasteriser(torch.device("cpu"))[0] if compiled else naive_map
+    points = made_clouds(2)[:, :200]
+    rotations = torch.from_numpy(view_set("ten").rotations).float()[[0, 5]]
+    factors = torch.tensor([0.93, 1.06])
+    raw = naive_maps(points, rotations, factors, DEPTH, draw)
+    ours = depth_maps(points, rotations[:, None], DEPTH, factors)
+    assert torch.equal(raw, ours[:, 0]) and (raw > 0).any()
+    torch.testing.assert_close(normalise(raw), depth_images(ours)[:, 0], rtol=0, atol=1e-6)
+
+
+def test_the_plain_tower_is_open_clips() -> None:
+    shape = Shape(image=32, patch=8, width=32, layers=2, heads=4, output=16)
+    theirs = open_clip.transformer.VisionTransformer(
+        shape.image, shape.patch, shape.width, shape.layers, shape.heads, mlp_ratio=4.0,
+        act_layer=open_clip.transformer.QuickGELU, output_dim=shape.output,
+    ).eval()  # fmt: skip
+    ours = VisionTransformer(shape).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_come_back() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    assert np.array_equal(decode(encode(picture)), picture)
+
+
+def test_it_runs_with_torch_and_numpy_alone(tmp_path: Path) -> None:
+    """From a folder of packages that has nothing else; what needs more is left out, and said."""
+    site, out = tmp_path / "site", tmp_path / "result.json"
+    site.mkdir()
+    for name in PACKAGES:
+        installed = Path(torch.__file__).parents[1] / name
+        if installed.exists():
+            (site / name).symlink_to(installed)
+    begin = f"import sys; sys.path += [{str(ROOT)!r}, {str(site)!r}]; sys.argv = {['', '--rounds=1', f'--out={out}']!r}"
+    command = [sys.executable, "-I", "-S", "-c", f"{begin}\n{SMALL}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text())
+    model = result["models"]["ViT-B-32-quickgelu"]
+    assert model["pictures_decoded"] is False and model["published_maps_by"] == "plain operations"
+    assert result["resume_s"] is None and "is not installed" in result["resume"]["reason"]
+    assert result["samples_per_s"] == model["samples_per_s"] > 0
+    assert result["ratio_to_published"] > 0 and 0 < result["share_of_matmul_rate"] < 1
