@@ -18,6 +18,7 @@ MACHINERY = frozenset(
         "c2p/data/places.py",
         "c2p/data/pruning.py",
         "c2p/params.py",
+        "c2p/timings.py",
         "tasks/closure.py",
         "tasks/events.py",
         "tasks/machine.py",

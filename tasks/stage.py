@@ -19,6 +19,7 @@ from pathlib import Path
 import tasks
 from c2p.data.pruning import running
 from c2p.params import load
+from c2p.timings import timed
 from c2p.training.steps import TrainingError
 from tasks.shard_map import Map, WorkerDied
 from tasks.store import Store
@@ -66,7 +67,7 @@ def parse_command(command: str) -> Call | None:
 
 
 def run_stage(call: Call, *, root: Path, map_: Map) -> None:
-    """Run a stage's body with the project's parameters.
+    """Run a stage's body with the project's parameters, and note what it cost (c2p.timings).
 
     Raises ValueError: matrix keys that the stage doesn't know or misses; and whatever the body raises.
     """
@@ -77,7 +78,8 @@ def run_stage(call: Call, *, root: Path, map_: Map) -> None:
     params = load(root / "params.yaml")
     store = Store(root)
     store.sweep()
-    with running(store.base) if isinstance(store.base, Path) else contextlib.nullcontext():
+    busy = running(store.base) if isinstance(store.base, Path) else contextlib.nullcontext()
+    with busy, timed(root, call.stage, call.item):
         body(params, root, map_, **call.item)
 
 
