@@ -1,4 +1,8 @@
-"""Stage tables: Tables 1 to 5, every cell in long form, and the report."""
+"""Stage tables: Tables 1 to 5, every cell in long form, the report, and what `dvc plots` draws.
+
+What is absent is left out, and the tables and the report say so: `dvc repro` makes everything first, but
+`python -m tasks tables` builds what there is.
+"""
 
 import csv
 import json
@@ -10,52 +14,61 @@ import numpy as np
 
 from c2p.data.files import sha256
 from c2p.data.manifest import FILE, read_manifest, read_rgb
-from c2p.evaluation.results import write_results
+from c2p.evaluation.results import Inputs, read_metrics, write_results
 from c2p.params import Params
 from tasks.layout import Layout
+from tasks.provenance import stage_records
 from tasks.shard_map import Map
 
-EVALUATIONS = ("zeroshot", "fewshot", "fullshot", "ablations")
 SHORT = 12
 
 
 def run(params: Params, root: Path, map_: Map) -> None:
-    """Write results/."""
+    """Write results/, plots/confusion.csv and plots/shots.csv."""
     layout = Layout(root)
+    predictions = layout.predictions("zeroshot")
+    inputs = Inputs(
+        metrics=read_metrics(layout.metrics("zeroshot").parent),
+        benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
+        predictions=predictions if predictions.is_file() else None,
+        curves=_history(layout.plots("pretrain")),
+        teacher=_history(layout.plots("teacher")),
+        stages=stage_records(root, but="tables"),
+        **_meshes(layout),
+    )
+    write_results(layout.results, params, inputs, plots=layout.plots("shots").parent)
+
+
+def _meshes(layout: Layout) -> dict[str, Any]:
+    """What the manifest tells, as fields of Inputs, and the chosen epochs."""
+    provenance = {}
+    if layout.metrics("select").is_file():
+        chosen = json.loads(layout.metrics("select").read_text(encoding="utf-8"))
+        epochs = {name.removeprefix("seed_"): row["epoch"] for name, row in chosen.items() if name != "best_seed"}
+        provenance["Chosen epochs"] = ", ".join(f"seed {seed}: {epoch}" for seed, epoch in epochs.items())
+    if not (layout.shards / FILE).is_file():
+        return {"provenance": provenance}
     manifest = read_manifest(layout.shards)
     by_key = {row["key"]: row for row in manifest.split("val")}
 
     def rgb_views(keys: Sequence[str]) -> list[np.ndarray]:
         return list(read_rgb(manifest, [by_key[key] for key in keys]))
 
-    selected = _metrics(layout, "select")
-    write_results(
-        layout.results,
-        params,
-        metrics={name: _metrics(layout, name) for name in EVALUATIONS},
-        benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
-        predictions=layout.predictions("zeroshot"),
-        rgb_views=rgb_views,
-        curves=_curves(layout.plots("pretrain")),
-        used=sum(1 for row in manifest.rows if row["shard"]),
-        rejected=[(row["key"], row["reason"]) for row in manifest.rejected],
-        provenance={
+    return {
+        "rgb_views": rgb_views,
+        "used": sum(1 for row in manifest.rows if row["shard"]),
+        "rejected": [(row["key"], row["reason"]) for row in manifest.rejected],
+        "provenance": {
             "Training and validation models": f"{len(manifest.split('train'))} and {len(by_key)}",
             "Shards (sha256 of the manifest)": sha256(layout.shards / FILE)[:SHORT],
-            "Chosen epochs": ", ".join(f"seed {s}: {selected[f'seed_{s}']['epoch']}" for s in params.pretrain.seeds),
-        },
-    )
+        }
+        | provenance,
+    }
 
 
-def _metrics(layout: Layout, stage: str) -> dict[str, Any]:
-    path = layout.metrics(stage)
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such metrics; make them with `dvc repro {stage}`") from None
-    return metrics
-
-
-def _curves(path: Path) -> list[dict[str, float]]:
+def _history(path: Path) -> list[dict[str, float]]:
+    """Rows of a training's history; none where there is no such file."""
+    if not path.is_file():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]

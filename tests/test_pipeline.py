@@ -111,7 +111,7 @@ def test_the_tables_are_whole(by_flow: Path) -> None:
         rows = list(csv.DictReader(file))
     header = (
         "table,row,column,dataset,method,pretrained,views,shots,metric,mean,std,n_seeds,chance,published,"
-        "published_source,profile,data_rev,git_rev"
+        "published_source,profile,data_rev,git_rev,low,high,class_mean,top3,top5,ece,why"
     )
     assert list(rows[0]) == header.split(",")
     assert {row["table"] for row in rows} >= {"1", "2", "3", "4", "5"}

@@ -1,25 +1,53 @@
-"""`c2p tables`: print the result tables."""
+"""`c2p tables`: the result tables, from whatever metrics there are."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
+
+NAMES = ("1", "2", "3", "4", "5", "text", "shots")
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("tables", help="print the result tables", description=__doc__)
     parser.add_argument(
-        "numbers", nargs="*", type=int, choices=range(1, 6), metavar="N", help="tables 1 to 5; all if absent"
+        "names",
+        nargs="*",
+        type=_name,
+        metavar="NAME",
+        help="1 to 5, text (the text's controls), shots (accuracy against shots); all if absent",
     )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write all of them there, .md and .csv, and cells.csv")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print results/table<N>.md."""
+    """Build the tables from metrics/, print them, and say which stages have not run."""
     from c2p.cli import project_root
+    from c2p.evaluation.contents import build_cells
+    from c2p.evaluation.results import PROTOCOLS, dataset_names, read_metrics
+    from c2p.evaluation.tables import build_tables, markdown, write_tables
+    from c2p.params import load
 
-    folder = project_root() / "results"
-    for number in options.numbers or range(1, 6):
-        path = folder / f"table{number}.md"
-        if not path.is_file():
-            raise ValueError(f"{path}: no such table; build it with `dvc repro tables`")
-        print(path.read_text(encoding="utf-8"))
+    root = project_root()
+    settings, metrics = load(root / "params.yaml"), read_metrics(root / "metrics")
+    if not metrics:
+        raise ValueError(f"{root / 'metrics'}: no metrics; make them with `dvc repro`")
+    benchmarks = sorted((root / "data" / "benchmarks").glob("*.parquet"))
+    names = dataset_names(settings, benchmarks, metrics)
+    cells = build_cells(settings, metrics, names)
+    for table in build_tables(settings, cells, names):
+        if table.layout.table in (options.names or NAMES):
+            print(markdown(table))
+    if options.out:
+        write_tables(options.out, settings, cells, names)
+    for name in PROTOCOLS:
+        if name not in metrics:
+            print(f"c2p: there is no metrics/{name}.json: run `dvc repro {name}`", file=sys.stderr)
+
+
+def _name(text: str) -> str:
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"got {text!r}; allowed: {', '.join(NAMES)}")
+    return text

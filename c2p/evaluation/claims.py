@@ -1,12 +1,42 @@
-"""What the paper claims of its tables, held against our numbers: shown, or not shown, with the numbers."""
+"""What the paper claims of its tables, held against our numbers: shown, within noise, or the other way round.
+
+A difference counts only where it exceeds its noise. The noise of a difference of two numbers is the larger of two:
+their half 95 % intervals (test objects and seeds), and their standard deviations over seeds, each added in quadrature.
+Both methods classify the same objects, so the intervals' part is rather too large than too small.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import hypot
 
-from c2p.evaluation.cells import CONTROLS, Cell
+from c2p.evaluation.cells import Cell
+from c2p.evaluation.contents import CONTROLS
 
-Pair = tuple[str, float, float]
-"""Where, the number that the claim wants lower, the number that it wants higher."""
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two numbers of which a claim wants the second to be higher."""
+
+    place: str
+    low: float
+    high: float
+    noise: float | None
+    """Difference, in points, below which nothing can be said; None: single numbers, of which no spread is known."""
+
+    @property
+    def verdict(self) -> str:
+        """`shown`, `within noise` or `the other way round`."""
+        gap = self.high - self.low
+        if abs(gap) <= (self.noise or 0.0):
+            return NOISE
+        return SHOWN if gap > 0 else REVERSED
+
+    def __str__(self) -> str:
+        noise = "noise unknown" if self.noise is None else f"noise {self.noise:.1f}"
+        return f"{self.place}: {self.low:.2f} and {self.high:.2f}, {noise}"
+
+
+SHOWN, NOISE, REVERSED = "shown", "within noise", "the other way round"
 
 
 @dataclass(frozen=True)
@@ -14,98 +44,137 @@ class Claim:
     """A statement and how far our numbers bear it out."""
 
     text: str
-    holds: int
-    """Comparisons that bear it out."""
-    asked: int
-    """Comparisons there were."""
-    evidence: str
+    comparisons: tuple[Comparison, ...]
+
+    def count(self, verdict: str) -> int:
+        """Comparisons with this verdict."""
+        return sum(comparison.verdict == verdict for comparison in self.comparisons)
 
     @property
     def verdict(self) -> str:
-        """`shown`, `not shown` or `shown in n of m`."""
-        if self.holds == self.asked:
-            return "shown"
-        return f"shown in {self.holds} of {self.asked}" if self.holds else "not shown"
+        """One of the comparisons' verdicts where all agree, else how many there are of each."""
+        counts = {verdict: self.count(verdict) for verdict in (SHOWN, NOISE, REVERSED)}
+        told = [verdict for verdict, count in counts.items() if count]
+        if len(told) == 1:
+            return told[0]
+        parts = [f"{verdict} in {counts[verdict]}" for verdict in told]
+        return f"{', '.join(parts)} of {len(self.comparisons)}"
+
+    @property
+    def evidence(self) -> str:
+        """The numbers."""
+        return "; ".join(map(str, self.comparisons))
 
     def __str__(self) -> str:
         return f"Claim: {self.text}: {self.verdict} ({self.evidence})."
 
 
 def check_claims(table: str, cells: Sequence[Cell]) -> list[Claim]:
-    """Claims about one table of which our numbers say something; cells are that table's."""
-    found = [_claim(text, pairs(cells), factor) for text, pairs, factor in _CLAIMS.get(table, ()) if pairs(cells)]
-    return found
+    """Claims about one table of which our numbers say something; cells are those of all tables."""
+    claims = [Claim(text, tuple(compare(cells))) for text, compare in _CLAIMS.get(table, ())]
+    return [claim for claim in claims if claim.comparisons]
 
 
-def _columns(low: str, high: str, *, only: str = "", without: str = "") -> Callable[[Sequence[Cell]], list[Pair]]:
-    """Compare two methods row by row."""
-
-    def pairs(cells: Sequence[Cell]) -> list[Pair]:
-        means = {(c.heads, c.method): c.mean for c in cells if (not only or c.dataset == only) and c.dataset != without}
-        rows = dict.fromkeys(heads for heads, _ in means)
-        return [
-            (", ".join(heads), a, b)
-            for heads in rows
-            if (a := means.get((heads, low))) is not None and (b := means.get((heads, high))) is not None
-        ]
-
-    return pairs
+def noise(low: Cell, high: Cell) -> float | None:
+    """Noise of the difference of two cells, in points; None: neither has seeds or an interval."""
+    found = []
+    if low.interval and high.interval:
+        found.append(hypot(*((cell.interval[1] - cell.interval[0]) / 2 for cell in (low, high) if cell.interval)))
+    if low.std is not None or high.std is not None:
+        found.append(hypot(low.std or 0.0, high.std or 0.0))
+    return max(found) if found else None
 
 
-def _methods(*wanted: tuple[str, str]) -> Callable[[Sequence[Cell]], list[Pair]]:
+Compare = Callable[[Sequence[Cell]], list[Comparison]]
+Place = tuple[str, str]
+"""A table and a method's slug in it."""
+
+
+def _pair(place: str, low: Cell, high: Cell) -> Comparison:
+    assert low.mean is not None and high.mean is not None
+    return Comparison(place, low.mean, high.mean, noise(low, high))
+
+
+def _by_set(low: str, high: str, *, validation: bool = False) -> Compare:
+    """Compare two methods of Table 1 on every benchmark set, or on the validation split, which others chose on."""
+
+    def compare(cells: Sequence[Cell]) -> list[Comparison]:
+        rows: dict[str, dict[str, Cell]] = {}
+        for cell in cells:
+            if cell.table == "1" and cell.mean is not None and (cell.dataset == "validation") == validation:
+                rows.setdefault(cell.heads[0], {})[cell.method] = cell
+        return [_pair(head, row[low], row[high]) for head, row in rows.items() if low in row and high in row]
+
+    return compare
+
+
+def _methods(*wanted: tuple[Place, Place]) -> Compare:
     """Compare pairs of methods wherever they stand."""
 
-    def pairs(cells: Sequence[Cell]) -> list[Pair]:
-        means = {c.method: c.mean for c in cells if c.mean is not None}
+    def compare(cells: Sequence[Cell]) -> list[Comparison]:
+        found = {(c.table, c.method): c for c in cells if c.mean is not None and c.dataset != "validation"}
         return [
-            (f"{low} and {high}".replace("_", " "), means[low], means[high])
+            _pair(f"{_words(low[1])} and {_words(high[1])}", found[low], found[high])
             for low, high in wanted
-            if low in means and high in means
+            if low in found and high in found and found[low].dataset == found[high].dataset
         ]
 
-    return pairs
+    return compare
 
 
-def _minimum_over_weighted(cells: Sequence[Cell]) -> list[Pair]:
-    means = {c.method: c.mean for c in cells if c.mean is not None}
-    return [
-        (f"{c.heads[0]} {c.column}", c.mean, means[other])
-        for c in cells
-        if c.mean is not None and "weighted" in c.method and (other := c.method.replace("weighted", "minimum")) in means
-    ]
+def _renderings(low: str, high: str, *, among: str = "") -> Compare:
+    """Compare cells of Table 5, among those whose slug has a part, that differ in another: low or high."""
+
+    def compare(cells: Sequence[Cell]) -> list[Comparison]:
+        found = {c.method: c for c in cells if c.table == "5" and c.mean is not None}
+        return [
+            _pair(f"{cell.heads[0]} {cell.heads[1].lower()} {cell.column}", cell, found[other])
+            for slug, cell in found.items()
+            if low in slug and among in slug and (other := slug.replace(low, high)) in found
+        ]
+
+    return compare
 
 
-def _claim(text: str, pairs: Sequence[Pair], factor: float) -> Claim:
-    evidence = ", ".join(f"{place}: {low:.2f} and {high:.2f}" for place, low, high in pairs)
-    return Claim(
-        text, sum(high > 0 and high >= factor * low and high > low for _, low, high in pairs), len(pairs), evidence
-    )
+def _words(slug: str) -> str:
+    return slug.replace("_", " ")
 
 
 _BEFORE, _AFTER = "clip2point_without_pretraining", "clip2point"
-_CLAIMS: dict[str, tuple[tuple[str, Callable[[Sequence[Cell]], list[Pair]], float], ...]] = {
+_CLAIMS: dict[str, tuple[tuple[str, Compare], ...]] = {
     "1": (
-        ("pre-training at least doubles zero-shot accuracy", _columns(_BEFORE, _AFTER, without="validation"), 2.0),
-        ("new depth maps alone beat PointCLIP", _columns("pointclip", _BEFORE, without="validation"), 1.0),
-        ("RGB views stay above depth maps", _columns(_AFTER, "rgb_views"), 1.0),
+        ("the new depth maps alone beat PointCLIP", _by_set("pointclip", _BEFORE)),
+        ("pre-training improves zero-shot accuracy", _by_set(_BEFORE, _AFTER)),
+        ("CLIP sees more in RGB views than in depth maps", _by_set(_BEFORE, "rgb_views", validation=True)),
     ),
     "2": (
-        ("CLIP2Point beats PointCLIP even without pre-training", _methods(("pointclip", _BEFORE)), 1.0),
-        ("pre-training improves it further", _methods((_BEFORE, _AFTER)), 1.0),
+        ("CLIP2Point beats PointCLIP even without pre-training", _methods((("2", "pointclip"), ("2", _BEFORE)))),
+        ("pre-training improves it further", _methods((("2", _BEFORE), ("2", _AFTER)))),
     ),
-    "3": (("CLIP2Point beats PointCLIP", _methods(("pointclip", _AFTER)), 1.0),),
+    "3": (("CLIP2Point beats PointCLIP", _methods((("3", "pointclip"), ("3", _AFTER)))),),
     "4": (
         (
             "the global-view adapter beats the inter-view adapter",
-            _methods(("single_inter", "single_global"), ("dual_inter", "dual_global")),
-            1.0,
+            _methods((("4", "single_inter"), ("4", "single_global")), (("4", "dual_inter"), ("4", "dual_global"))),
         ),
         (
             "two paths beat one",
-            _methods(("single_inter", "dual_inter"), ("single_global", "dual_global")),
-            1.0,
+            _methods((("4", "single_inter"), ("4", "dual_inter")), (("4", "single_global"), ("4", "dual_global"))),
         ),
     ),
-    "5": (("the minimum depth beats the weighted one", _minimum_over_weighted, 1.0),),
-    CONTROLS: (),
+    "5": (
+        ("the minimum depth beats the weighted one", _renderings("weighted", "minimum")),
+        ("with the minimum, a dilation of 2 beats 1", _renderings("_r1", "_r2", among="minimum")),
+        ("with the minimum, a dilation of 4 is too large: 2 beats it", _renderings("_r4", "_r2", among="minimum")),
+    ),
+    CONTROLS: (
+        (
+            "two paths are of no use where both are CLIP: one does better",
+            _methods(((CONTROLS, "dual_global_clip"), ("2", _BEFORE))),
+        ),
+        (
+            "a path of its own for pre-trained knowledge beats a second CLIP",
+            _methods(((CONTROLS, "dual_global_clip"), ("4", "dual_global"))),
+        ),
+    ),
 }

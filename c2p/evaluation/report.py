@@ -1,6 +1,5 @@
-"""The report: one self-contained page with headline, tables, curves, confusion, gallery and provenance."""
+"""The report: one self-contained page with headline, tables, charts, confusion, gallery and provenance."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,49 +11,47 @@ from markupsafe import Markup
 from c2p import params
 from c2p.data.files import write_text
 from c2p.evaluation.cells import Cell
-from c2p.evaluation.claims import check_claims
-from c2p.evaluation.figures import confusion_chart, contact_sheet, line_chart, png_uri
-from c2p.evaluation.predictions import Prediction, confusion_counts
+from c2p.evaluation.claims import NOISE, SHOWN, check_claims
+from c2p.evaluation.contents import SHOTS, shot_numbers
+from c2p.evaluation.diagnosis import Bin, ClassAccuracy, Confusion
+from c2p.evaluation.figures import Line, confusion_chart, contact_sheet, key_mark, line_chart, png_uri
+from c2p.evaluation.gallery import Exhibit
 from c2p.evaluation.tables import Table, heading, number, published_number
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 TILE = 96
-GALLERY_VIEWS = ("front", "right", "below front right", "below back left", "top")
 CURVES = {
     "loss": "Loss (Eq. 11)",
     "intra": "Intra-modality loss (Eq. 7)",
     "cross": "Cross-modality loss (Eq. 10)",
     "validation_accuracy": "Validation accuracy, depth zero-shot, %",
+    "validation_class_mean": "Validation accuracy, mean of classes, %",
     "sigma": "Balance sigma",
 }
 """Columns of the pre-training history that are drawn, in this order, with their titles."""
-METHOD_CLASSES = {
-    "pointclip": "m0",
-    "clip2point_without_pretraining": "m1",
-    "clip2point": "m2",
-    "rgb_views": "m3",
+METHOD_COLOURS = {
+    "pointclip": 0,
+    "pointclip_v2": 3,
+    "clip2point_without_pretraining": 1,
+    "clip2point": 2,
+    "rgb_views": 4,
 }
+"""Number of a method's colour in bars and tiles."""
 
 
 @dataclass(frozen=True)
-class Exhibit:
-    """One object in the gallery."""
+class StageRecord:
+    """Where one stage's outputs come from; nothing that differs from run to run."""
 
-    prediction: Prediction
-    depth: np.ndarray
-    """(V, H, W) uint8 depth pictures."""
-    rgb: np.ndarray | None
-    """(V, S, S, 3) uint8 RGB views; None: it has none."""
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A confusion matrix and what it is of."""
-
-    title: str
-    classes: tuple[str, ...]
-    counts: np.ndarray
-    """(K, K) int64, rows actual."""
+    name: str
+    summary: str
+    reads: tuple[tuple[str, str], ...]
+    """(path, digest) of the data it read."""
+    writes: tuple[tuple[str, str], ...]
+    params: tuple[tuple[str, str], ...]
+    """(dotted name, value)."""
+    code: str
+    """Digest of the code it rests on."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,14 @@ class Report:
     tables: Sequence[Table]
     curves: Sequence[Mapping[str, float]] = ()
     """Rows of the pre-training histories: seed, epoch and any columns of CURVES."""
+    teacher: Sequence[Mapping[str, float]] = ()
+    """Rows of the teacher's history: epoch and loss."""
     confusion: Confusion | None = None
+    class_methods: Sequence[str] = ()
+    """Whose accuracies `classes` holds."""
+    classes: Sequence[ClassAccuracy] = ()
+    reliability: Mapping[str, Sequence[Bin]] = field(default_factory=dict)
+    """By method."""
     exhibits: Sequence[Exhibit] = ()
     exhibits_title: str = ""
     used: int = 0
@@ -75,6 +79,9 @@ class Report:
     """(key, reason) of meshes that could not be used."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Label to value; nothing that differs from run to run."""
+    stages: Sequence[StageRecord] = ()
+    missing: Sequence[str] = ()
+    """What the page could not show, and what to run for it."""
 
 
 def write_report(path: Path, report: Report) -> Path:
@@ -87,50 +94,25 @@ def write_report(path: Path, report: Report) -> Path:
         headline=_headline(report),
         tiles=_tiles(report),
         claims=[
-            (f"Table {table.layout.table}", claim)
+            {"place": heading(table).split(". ")[0], "claim": claim, "kind": _kind(claim.verdict)}
             for table in report.tables
-            for claim in check_claims(table.layout.table, [c for c in report.cells if c.table == table.layout.table])
+            for claim in check_claims(table.layout.table, report.cells)
         ],
         bars=_bars(report),
-        curves=_curves(report.curves),
+        shots=_shots(report.cells),
+        curves=_curves(report.curves, report.teacher),
         confusion=Markup(confusion_chart(report.confusion.counts, report.confusion.classes))
         if report.confusion is not None
         else None,
+        reliability=_reliability(report.reliability),
         exhibits=[_exhibit(e) for e in report.exhibits],
         reasons=_reasons(report.rejected),
         heading=heading,
         number=number,
         published_number=published_number,
+        key_mark=lambda n: Markup(key_mark(n)),
     )
     return write_text(path, page)
-
-
-def choose_exhibits(predictions: Sequence[Prediction], *, right: int, wrong: int) -> list[Prediction]:
-    """Some objects classified right and some wrong: one a class while that lasts, drawn by the hash of their keys."""
-    ranked = sorted(predictions, key=lambda p: hashlib.sha256(p.key.encode()).digest())
-    chosen: list[Prediction] = []
-    for wanted, count in ((True, right), (False, wrong)):
-        group = [p for p in ranked if (p.actual == p.predicted) == wanted]
-        seen: dict[str, int] = {}
-        turns = []
-        for row in group:
-            seen[row.actual] = seen.get(row.actual, 0) + 1
-            turns.append(seen[row.actual])
-        order = sorted(range(len(group)), key=turns.__getitem__)
-        chosen += [group[place] for place in order[:count]]
-    return chosen
-
-
-def confusion_of(predictions: Sequence[Prediction], classes: Sequence[str], title: str) -> Confusion:
-    """Count predictions by actual and predicted class."""
-    return Confusion(title, tuple(classes), confusion_counts(predictions, classes))
-
-
-def gallery_views(names: Sequence[str]) -> list[int]:
-    """Places of the views the gallery shows: five telling ones, or the first five where they aren't all there."""
-    if set(GALLERY_VIEWS) <= set(names):
-        return [list(names).index(name) for name in GALLERY_VIEWS]
-    return list(range(min(len(GALLERY_VIEWS), len(names))))
 
 
 def _main_dataset(report: Report) -> str:
@@ -153,16 +135,12 @@ def _headline(report: Report) -> str:
 
 def _tiles(report: Report) -> list[dict[str, object]]:
     cells = [c for c in report.cells if c.table == "1" and c.mean is not None]
-    main = [c for c in cells if c.dataset == _main_dataset(report)]
-    tiles: list[dict[str, object]] = [
-        {"label": c.column, "cell": c, "kind": METHOD_CLASSES.get(c.method, "m0"), "set": c.heads[0]} for c in main
-    ]
-    tiles += [
-        {"label": c.column, "cell": c, "kind": METHOD_CLASSES[c.method], "set": c.heads[0]}
+    main = _main_dataset(report)
+    return [
+        {"cell": c, "kind": METHOD_COLOURS.get(c.method, 5)}
         for c in cells
-        if c.method == "rgb_views"
+        if c.dataset == main or c.method == "rgb_views"
     ]
-    return tiles
 
 
 def _bars(report: Report) -> list[dict[str, object]]:
@@ -175,13 +153,47 @@ def _bars(report: Report) -> list[dict[str, object]]:
         {
             "set": name,
             "chance": cells[0].chance,
-            "bars": [{"cell": cell, "kind": METHOD_CLASSES.get(cell.method, "m0")} for cell in cells],
+            "bars": [{"cell": cell, "kind": METHOD_COLOURS.get(cell.method, 5)} for cell in cells],
         }
         for name, cells in groups.items()
     ]
 
 
-def _curves(rows: Sequence[Mapping[str, float]]) -> list[dict[str, object]]:
+def _kind(verdict: str) -> str:
+    """Of a claim's verdict: yes, part (noise, or not everywhere) or no."""
+    return "yes" if verdict == SHOWN else "part" if SHOWN in verdict or NOISE in verdict else "no"
+
+
+def _shots(cells: Sequence[Cell]) -> dict[str, object] | None:
+    """Accuracy against shots: one line a method, with its interval (or deviation) as a band."""
+    lines: dict[str, Line] = {}
+    for name in dict.fromkeys(c.heads[0] for c in cells if c.table == SHOTS):
+        found = [c for c in cells if c.table == SHOTS and c.heads[0] == name and isinstance(c.shots, int)]
+        points = [(float(c.shots), c.mean, _ends(c)) for c in found if c.mean is not None and isinstance(c.shots, int)]
+        if points:
+            band = [ends for _, _, ends in points if ends]
+            lines[name] = Line(
+                [(x, y) for x, y, _ in points],
+                band if len(band) == len(points) > 1 else (),
+                [f"{name}, {x:g} shots: {y:.2f} %" + (f" [{e[0]:.1f}, {e[1]:.1f}]" if e else "") for x, y, e in points],
+            )
+    numbers = shot_numbers(cells)
+    if not lines or len(numbers) < 2:
+        return None
+    title = "Top-1 accuracy against training objects a class, one line a method"
+    drawn = line_chart(
+        lines, title=title, x_label="training objects a class", y_label="top-1, %", x_ticks=numbers, log_x=True
+    )
+    return {"svg": Markup(drawn), "names": list(lines)}
+
+
+def _ends(cell: Cell) -> tuple[float, float] | None:
+    if cell.interval or cell.mean is None or cell.std is None:
+        return cell.interval
+    return max(0.0, cell.mean - cell.std), min(100.0, cell.mean + cell.std)
+
+
+def _curves(rows: Sequence[Mapping[str, float]], teacher: Sequence[Mapping[str, float]]) -> list[dict[str, object]]:
     charts: list[dict[str, object]] = []
     for column, title in CURVES.items():
         series: dict[str, list[tuple[float, float]]] = {}
@@ -189,9 +201,38 @@ def _curves(rows: Sequence[Mapping[str, float]]) -> list[dict[str, object]]:
             if column in row and np.isfinite(row[column]):
                 series.setdefault(f"seed {row['seed']:g}", []).append((row["epoch"], row[column]))
         if series:
-            drawn = Markup(line_chart(series, x_label="epoch", title=title))
-            charts.append({"title": title, "svg": drawn, "names": list(series)})
+            lines = {name: Line(points) for name, points in series.items()}
+            charts.append({"title": title, "svg": Markup(line_chart(lines, title=title, x_label="epoch"))})
+    points = [(row["epoch"], row["loss"]) for row in teacher if np.isfinite(row.get("loss", np.nan))]
+    if points:
+        title = "Teacher's loss"
+        charts.append({"title": title, "svg": Markup(line_chart({title: Line(points)}, title=title, x_label="epoch"))})
     return charts
+
+
+def _reliability(methods: Mapping[str, Sequence[Bin]]) -> dict[str, object] | None:
+    lines = {
+        name: Line(
+            [(b.confidence, b.accuracy) for b in bins],
+            labels=[
+                f"{name}: {b.count} predictions with {b.confidence:.0f} % confidence, {b.accuracy:.0f} % right"
+                for b in bins
+            ],
+        )
+        for name, bins in methods.items()
+        if bins
+    }
+    if not lines:
+        return None
+    drawn = line_chart(
+        lines,
+        title="Accuracy against confidence, one line a method; the diagonal is perfect calibration",
+        x_label="confidence, %",
+        y_label="right, %",
+        y_range=(0, 100),
+        diagonal=True,
+    )
+    return {"svg": Markup(drawn), "names": list(lines)}
 
 
 def _exhibit(exhibit: Exhibit) -> dict[str, object]:
@@ -201,7 +242,7 @@ def _exhibit(exhibit: Exhibit) -> dict[str, object]:
     prediction = exhibit.prediction
     return {
         "prediction": prediction,
-        "right": prediction.actual == prediction.predicted,
+        "right": exhibit.right,
         "picture": Markup(png_uri(np.concatenate([row[:, :width] for row in rows]))),
         "rows": len(rows),
         "columns": width // TILE,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from c2p.evaluation.figures import confusion_chart, contact_sheet, line_chart, png_uri, ticks
+from c2p.evaluation.figures import Line, confusion_chart, contact_sheet, key_mark, line_chart, mark, png_uri, ticks
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (3.0, 97.0), (-2.0, 5.0), (0.123, 0.124), (4.0, 4.0), (1, 12)])
@@ -23,15 +23,45 @@ def test_ticks_are_round_and_span_the_range(low: float, high: float) -> None:
         assert steps == pytest.approx(steps[0], rel=1e-6)
 
 
+def numbers(text: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]
+
+
 def test_line_chart_keeps_order_and_escapes_names() -> None:
-    svg = line_chart({"a <b>": [(1, 0.0), (2, 1.0), (3, 4.0)]}, x_label="epoch", title="t")
+    lines = {"a <b>": Line([(1, 0.0), (2, 1.0), (3, 4.0)])}
+    svg = line_chart(lines, x_label="epoch", title="t")
     ElementTree.fromstring(svg)
-    points = re.search(r'points="([^"]+)"', svg)
+    points = re.search(r'<polyline[^>]*points="([^"]+)"', svg)
     assert points
-    xs, ys = zip(*(map(float, p.split(",")) for p in points[1].split()), strict=True)
+    xs, ys = zip(*numbers(points[1]), strict=True)
     assert list(xs) == sorted(xs)
     assert list(ys) == sorted(ys, reverse=True), "larger values stand higher"
-    ElementTree.fromstring(line_chart({"one": [(1, 2.0)]}, x_label="epoch", title="single point"))
+    ElementTree.fromstring(line_chart({"one": Line([(1, 2.0)])}, x_label="epoch", title="single point"))
+
+
+def test_logarithmic_axis_puts_doublings_at_equal_distances() -> None:
+    lines = {"m": Line([(k, 50.0) for k in (1, 2, 4, 16)], [(40.0, 60.0)] * 4, ["x"] * 4)}
+    svg = line_chart(lines, x_label="shots", y_label="%", title="t", x_ticks=(1, 2, 4, 16), log_x=True)
+    ElementTree.fromstring(svg)
+    found = re.search(r'<polyline[^>]*points="([^"]+)"', svg)
+    band = re.search(r'<polygon class="band[^>]*points="([^"]+)"', svg)
+    assert found and band
+    xs = [x for x, _ in numbers(found[1])]
+    step = xs[1] - xs[0]
+    assert [x - xs[0] for x in xs] == pytest.approx([0, step, 2 * step, 4 * step], abs=0.2)
+    middle = numbers(found[1])[0][1]
+    ys = [y for _, y in numbers(band[1])]
+    assert len(ys) == 8 and max(ys) - middle == pytest.approx(middle - min(ys), abs=0.2)
+
+
+def test_long_lines_mark_their_end_and_every_mark_is_told_apart() -> None:
+    long = line_chart({"m": Line([(n, float(n)) for n in range(100)])}, x_label="epoch", title="t")
+    assert long.count('class="dot') == 1
+    marks = [mark(n, 0, 0) for n in range(8)]
+    assert len({re.sub(r"s\d", "", m.split(" ", 1)[0] + m.split("points", 1)[-1]) for m in marks[:4]}) == 4
+    assert len(set(marks)) == 8
+    for svg in (*marks, key_mark(5), mark(1, 2, 3, label="a & b")):
+        ElementTree.fromstring(svg)
 
 
 def test_confusion_chart_shows_every_count() -> None:
@@ -42,6 +72,10 @@ def test_confusion_chart_shows_every_count() -> None:
     assert texts == ["3", "1", "4"]
     assert svg.count('class="right"') == 2
     assert "cup &amp; saucer taken for bowl: 1 of 4" in svg
+    long = confusion_chart(np.array([[1]]), ["x" * 300])
+    assert float(ElementTree.fromstring(long).get("viewBox", "").split()[2]) < 250, "a long name is cut"
+    assert "x" * 300 in long, "and told in full"
+    assert ElementTree.fromstring(confusion_chart(np.eye(55, dtype=np.int64), [f"c{n}" for n in range(55)])) is not None
 
 
 def test_pictures_survive() -> None:

@@ -1,57 +1,31 @@
-"""Cells, tables, claims and the report from metrics made up here."""
+"""Cells and tables from metrics made up here."""
 
 import csv
+import io
+import json
 import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from made_results import CLASSES, NAMES, make_benchmark, make_metrics, make_predictions, value
 
 from c2p import params
-from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
-from c2p.evaluation.cells import Cell, build_cells
-from c2p.evaluation.claims import check_claims
-from c2p.evaluation.predictions import PredictionTable, predict
-from c2p.evaluation.report import choose_exhibits, confusion_of, gallery_views
-from c2p.evaluation.results import dataset_names, write_results
+from c2p.cli import main
+from c2p.data.benchmarks import write_benchmark
+from c2p.evaluation.cells import HEADER, Cell
+from c2p.evaluation.contents import build_cells
+from c2p.evaluation.results import dataset_names, read_metrics
 from c2p.evaluation.revision import code_revision
-from c2p.evaluation.tables import HEADER, build_tables, markdown
+from c2p.evaluation.tables import build_tables, comma_separated, markdown, write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NAMES = {"modelnet40": "ModelNet40", "modelnet10": "ModelNet10", "validation": "Validation split"}
-CLASSES = ("box", "pole", "plate", "ring")
-
-
-def value(mean: float, *seeds: float) -> dict[str, Any]:
-    spread = {"std": float(np.std(seeds, ddof=1)), "seeds": {str(n): s for n, s in enumerate(seeds)}} if seeds else {}
-    return {"mean": mean, "class_mean": mean, "inputs": "0123456789ab", **spread}
 
 
 @pytest.fixture
 def metrics() -> dict[str, Any]:
-    facts = {"classes": 4, "train": 8, "test": 8, "chance": 25.0}
-    zero = {"set": facts, "pointclip": value(20), "clip2point_without_pretraining": value(30)}
-    few = {"set": facts, "pointclip": value(60, 59, 61), "clip2point_without_pretraining": value(70, 69, 71)}
-    ablations: dict[str, Any] = {"set": facts}
-    for place, slug in enumerate(("single_inter", "single_global", "dual_inter", "dual_global", "dual_global_clip")):
-        ablations[slug] = value(50 + place, 49 + place, 51 + place)
-    for a, task in enumerate(("zeroshot", "fewshot")):
-        for b, kind in enumerate(("weighted", "minimum")):
-            for r in (1, 2):
-                ablations[f"{task}_{kind}_r{r}"] = value(10 + 40 * a + 5 * b + r)
-    return {
-        "zeroshot": {
-            "validation": zero | {"clip2point": value(65, 64, 66), "rgb_views": value(90)},
-            "modelnet40": zero | {"clip2point": value(45, 40, 50)},
-            "modelnet10": zero | {"clip2point": value(66, 65, 67)},
-        },
-        "fewshot": {"modelnet40": few | {"clip2point": value(80, 78, 82)}},
-        "fullshot": {"modelnet40": {"set": facts, "pointclip": value(62, 61, 63), "clip2point": value(85, 84, 86)}},
-        "ablations": {"modelnet40": ablations},
-    }
+    return make_metrics()
 
 
 def only(cells: list[Cell], **wanted: Any) -> Cell:
@@ -71,14 +45,16 @@ def test_every_published_number_stands_in_its_cell(small_settings: params.Params
         "3": "90.1 93.4 93.8 92.1 93.1 93.2 94.0 91.4 93.2 93.8 94.0",
         "4": "86.06 87.32 86.18 89.21",
         "5": "16.86 17.63 21.11 24.87 29.71 28.36 83.91 83.87 84.08 86.47 87.46 87.40",
-        "text": "87.20 38.29",
+        "text": "87.20 38.29 54.21 19.98",
+        "shots": "",
     }
     cells = build_cells(small_settings, metrics, names)
     for table, numbers in printed.items():
-        got = [c.published.value for c in cells if c.table == table and c.published]
+        got = [c.published.value for c in cells if c.table == table and c.published and c.method != "pointclip_v2"]
         assert got == [float(n) for n in numbers.split()]
     for cell in cells:
-        assert cell.published is None or "2210.01055" in cell.published.source
+        wanted = "2211.11682" if cell.method == "pointclip_v2" else "2210.01055"
+        assert cell.published is None or wanted in cell.published.source
 
 
 def test_cells_hold_the_metrics_or_say_why_not(small_settings: params.Params, metrics: dict[str, Any]) -> None:
@@ -92,6 +68,8 @@ def test_cells_hold_the_metrics_or_say_why_not(small_settings: params.Params, me
     assert only(cells, table="5", method="fewshot_weighted_r2").mean == 52
     assert "leaves 4 out" in only(cells, table="5", method="fewshot_weighted_r4").why
     assert "pretrain.intra=false" in only(cells, table="text", method="clip2point").why
+    assert only(cells, table="text", method="rgb_views").mean == 90
+    assert only(cells, table="shots", method="clip2point", shots="all").mean == 85
     for cell in cells:
         assert (cell.mean is None) == bool(cell.why)
     alone = replace(small_settings, pretrain=replace(small_settings.pretrain, intra=False))
@@ -103,7 +81,7 @@ def test_cells_hold_the_metrics_or_say_why_not(small_settings: params.Params, me
 def test_rows_come_in_the_papers_order(small_settings: params.Params, metrics: dict[str, Any]) -> None:
     tables = build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)
     assert [row.heads[0] for row in tables[0].rows] == ["ModelNet10", "ModelNet40", "Validation split"]
-    assert [t.layout.table for t in tables] == ["1", "2", "3", "4", "5", "text"]
+    assert [t.layout.table for t in tables] == ["1", "2", "3", "4", "5", "text", "shots"]
     assert [row.heads[0] for row in tables[2].rows][:4] == ["MVCNN", "SimpleView", "MVTN", "PointCLIP"]
 
 
@@ -121,7 +99,7 @@ def test_published_numbers_are_marked(small_settings: params.Params, metrics: di
         replace(paper, teacher=replace(paper.teacher, model="ViT-L-14")),
     ):
         tables = build_tables(other, build_cells(other, metrics, NAMES), NAMES)
-        assert "on the real" in markdown(tables[0]), "a profile's name alone doesn't make the numbers comparable"
+        assert "published, on the real" in markdown(tables[0]), "a profile's name doesn't make numbers comparable"
 
 
 def test_markdown_rows_have_as_many_columns_as_the_head(small_settings: params.Params, metrics: dict[str, Any]) -> None:
@@ -131,25 +109,6 @@ def test_markdown_rows_have_as_many_columns_as_the_head(small_settings: params.P
         assert len(lines) == len(table.rows) + 2
     zero = markdown(build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)[0])
     assert "| ModelNet40 | 25.00 | 20.00 | 30.00 | 45.00 ± 7.07 | – | 20.18 | 29.71 | 49.38 | – |" in zero
-
-
-def test_claims_count_what_shows(small_settings: params.Params, metrics: dict[str, Any]) -> None:
-    cells = [c for c in build_cells(small_settings, metrics, NAMES) if c.table == "1"]
-    doubled, rendering, rgb = check_claims("1", cells)
-    assert (doubled.holds, doubled.asked) == (1, 2), "45 is not twice 30"
-    assert doubled.verdict == "shown in 1 of 2"
-    assert (rendering.verdict, rendering.asked) == ("shown", 2)
-    assert "Validation split: 65.00 and 90.00" in rgb.evidence
-    metrics["zeroshot"]["validation"]["rgb_views"] = value(65)
-    cells = [c for c in build_cells(small_settings, metrics, NAMES) if c.table == "1"]
-    assert check_claims("1", cells)[2].verdict == "not shown", "equal is not above"
-    assert check_claims("1", []) == []
-
-
-def test_claims_of_the_other_tables(small_settings: params.Params, metrics: dict[str, Any]) -> None:
-    cells = build_cells(small_settings, metrics, NAMES)
-    counts = {t: [(c.holds, c.asked) for c in check_claims(t, [c for c in cells if c.table == t])] for t in "2345"}
-    assert counts == {"2": [(1, 1), (1, 1)], "3": [(1, 1)], "4": [(2, 2), (2, 2)], "5": [(4, 4)]}
 
 
 def test_revision_is_gits_tree(tmp_path: Path) -> None:
@@ -180,138 +139,126 @@ def test_revision_is_gits_tree(tmp_path: Path) -> None:
     assert code_revision(package) != before
 
 
-def predictions() -> tuple[PointSet, PredictionTable, np.ndarray]:
-    generator = np.random.default_rng(0)
-    labels = np.arange(16) % 4
-    points = generator.normal(size=(16, 32, 3)).astype(np.float32)
-    points /= np.abs(points).max() * 2
-    clouds = PointSet(tuple(f"model-{n:02d}" for n in range(16)), points, labels)
-    logits = generator.normal(size=(16, 4))
-    table = PredictionTable()
-    for dataset in ("modelnet40", "validation"):
-        rows = predict(clouds.keys, labels, logits, CLASSES, scale=3.0)
-        table.add(rows, dataset=dataset, method="clip2point", seed=0)
-    return clouds, table, logits
+def with_intervals(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The same with what the newest metrics hold: intervals, and the curve of accuracy against shots."""
+    for sets in metrics.values():
+        for methods in sets.values():
+            for slug, found in methods.items():
+                if slug != "set":
+                    methods[slug] = value(found["mean"], *found.get("seeds", {}).values(), half=2.0)
+    few = metrics["fewshot"]["modelnet40"]
+    for k in ("1", "2", "4"):
+        few.setdefault("curve", {})[k] = {"clip2point": value(40 + int(k), 39, 41 + int(k), half=3.0)}
+    return metrics
 
 
-def test_predictions_confusion_and_choice() -> None:
-    clouds, _, logits = predictions()
-    rows = predict(clouds.keys, clouds.labels, logits, CLASSES, scale=3.0)
-    for n, row in enumerate(rows):
-        powers = np.exp(3.0 * logits[n] - (3.0 * logits[n]).max())
-        order = sorted(range(4), key=lambda k: -logits[n, k])
-        assert row.top == tuple(CLASSES[k] for k in order)
-        assert row.shares == pytest.approx([powers[k] / powers.sum() for k in order], rel=1e-5)
-    counts = confusion_of(rows, CLASSES, "").counts
-    assert counts.sum() == 16
-    assert counts.trace() == sum(row.actual == row.predicted for row in rows)
-    chosen = choose_exhibits(rows, right=2, wrong=3)
-    assert [row.actual == row.predicted for row in chosen] == [True, True, False, False, False]
-    assert chosen == choose_exhibits(rows[::-1], right=2, wrong=3)
-    assert len({row.actual for row in chosen[2:]}) == 3, "one a class while that lasts"
-
-
-def test_gallery_shows_five_views() -> None:
-    assert gallery_views(("front",)) == [0]
-    assert gallery_views([f"v{n}" for n in range(9)]) == [0, 1, 2, 3, 4]
-
-
-class Page(HTMLParser):
-    """Collects what a page would load, and whether its tags close."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.loads: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.loads += [v or "" for k, v in attrs if k in ("src", "href")]
-        if tag not in ("meta", "img", "line", "circle", "rect", "br") or tag == "rect":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def write(folder: Path, settings: params.Params, metrics: dict[str, Any]) -> dict[str, bytes]:
-    clouds, table, _ = predictions()
-    inputs = folder / "in"
-    paths = [write_benchmark(inputs / f"{n}.parquet", Benchmark(n, CLASSES, clouds, clouds)) for n in NAMES]
-    rgb = np.random.default_rng(1).integers(256, size=(10, 24, 24, 3), dtype=np.uint8)
-    curves = [{"seed": s, "epoch": e, "loss": 5.0 / e, "intra": 1.0, "cross": 2.0} for s in (0, 1) for e in (1, 2, 3)]
-    write_results(
-        folder / "out",
-        settings,
-        metrics=metrics,
-        benchmarks=paths,
-        predictions=table.write(inputs / "predictions.parquet"),
-        rgb_views=lambda keys: [rgb] * len(keys),
-        curves=curves,
-        used=40,
-        rejected=[("a", "no faces"), ("b <i>", "no faces"), ("c", "unreadable")],
-        provenance={"Weights": "abc"},
-    )
-    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
-
-
-def test_results_are_whole_and_the_same_every_time(
+def test_every_file_says_what_the_metrics_say(
     tmp_path: Path, small_settings: params.Params, metrics: dict[str, Any]
 ) -> None:
-    first, second = (write(tmp_path / name, small_settings, metrics) for name in ("one", "two"))
-    assert first == second
-    tables = [f"{name}.{kind}" for name in ("controls", *(f"table{n}" for n in range(1, 6))) for kind in ("csv", "md")]
-    assert sorted(first) == sorted([*tables, "cells.csv", "report.html"])
-    rows = list(csv.DictReader(first["cells.csv"].decode().splitlines()))
-    assert tuple(rows[0]) == HEADER
-    assert ",".join(HEADER) == (
-        "table,row,column,dataset,method,pretrained,views,shots,metric,mean,std,n_seeds,chance,published,"
-        "published_source,profile,data_rev,git_rev"
-    )
-    measured = [row for row in rows if row["mean"]]
-    assert all(len(row["git_rev"]) == 12 and row["data_rev"] == "0123456789ab" for row in measured)
-    assert {row["profile"] for row in rows} == {small_settings.profile}
-    assert all(None not in row for row in rows)
-    zero = next(csv.DictReader(first["table1.csv"].decode().splitlines()))
-    assert (zero["CLIP2Point w/ pre-training"], zero["CLIP2Point w/ pre-training seeds"]) == ("66", "2")
+    """The long form and every table's CSV, number by number, looked up in the metrics by other means."""
+    with_intervals(metrics)
+    write_tables(tmp_path, small_settings, build_cells(small_settings, metrics, NAMES), NAMES)
+    rows = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
+    assert tuple(rows[0]) == HEADER and all(None not in row for row in rows)
+    protocols = {"1": "zeroshot", "2": "fewshot", "3": "fullshot", "4": "ablations", "5": "ablations"}
+    files = {"text": "controls", "shots": "shots"} | {n: f"table{n}" for n in protocols}
+    seen = 0
+    for row in rows:
+        if not row["mean"]:
+            assert row["why"] and not row["git_rev"]
+            continue
+        few = "fullshot" if row["shots"] == "all" else "fewshot"
+        text = "ablations" if row["method"] == "dual_global_clip" else "zeroshot"
+        protocol = protocols.get(row["table"], few if row["table"] == "shots" else text)
+        found = metrics[protocol][row["dataset"]]
+        curve = row["table"] == "shots" and row["shots"] in ("1", "4")
+        found = (found["curve"][row["shots"]] if curve else found)[row["method"]]
+        assert float(row["mean"]) == found["mean"] and [float(row["low"]), float(row["high"])] == found["interval"]
+        assert row["std"] == str(found.get("std", "")) and row["n_seeds"] == str(len(found.get("seeds", "")) or "")
+        assert (row["ece"], row["top3"], row["top5"]) == ("12.5", "97.0", "")
+        with (tmp_path / f"{files[row['table']]}.csv").open(newline="") as file:
+            table = list(csv.DictReader(file))
+        line = next(
+            r for r in table if ", ".join(list(r.values())[: row["row"].count(", ") + 1]).startswith(row["row"])
+        )
+        column = row["column"]
+        got = [line[f"{column}{what}"] for what in ("", " std", " seeds", " low", " high", " data_rev")]
+        assert [n and float(n) for n in got[:5]] == [
+            n and float(n) for n in (row["mean"], row["std"], row["n_seeds"], row["low"], row["high"])
+        ]
+        assert got[5] == row["data_rev"] and line["profile"] == row["profile"] and line["git_rev"] == row["git_rev"]
+        seen += 1
+    assert seen > 30
+    shots = markdown(build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)[6])
+    assert "| Method | Chance | 1 shot | 2 shots | 4 shots | all |" in shots
+    assert "| CLIP2Point w/ pre-training | 25.00 | 41.00 ± 2.12 [38.0, 44.0] | 80.00 ± 2.83 [78.0, 82.0] |" in shots
 
 
-def test_report_is_one_self_contained_page(
-    tmp_path: Path, small_settings: params.Params, metrics: dict[str, Any]
+def test_tables_say_preset_data_and_code(small_settings: params.Params, metrics: dict[str, Any]) -> None:
+    table = build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)[0]
+    last = markdown(table).splitlines()[-1]
+    assert last.startswith(f"- Preset {small_settings.profile}, data `{table.data_rev}`") and table.git_rev in last
+    metrics["zeroshot"]["modelnet10"]["clip2point"]["inputs"] = "another"
+    other = build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)
+    assert other[0].data_rev != table.data_rev and other[1].data_rev == table.data_rev
+
+
+def test_a_missing_stage_leaves_the_others(small_settings: params.Params, metrics: dict[str, Any]) -> None:
+    for gone in ("zeroshot", "fewshot", "fullshot", "ablations"):
+        rest = {name: found for name, found in metrics.items() if name != gone}
+        cells = build_cells(small_settings, rest, NAMES)
+        whys = [cell.why for cell in cells if f"metrics/{gone}.json" in cell.why]
+        assert whys and all(f"`dvc repro {gone}`" in why for why in whys)
+        assert any(cell.mean is not None for cell in cells)
+        assert len(cells) == len(build_cells(small_settings, metrics, NAMES))
+        text = "".join(map(markdown, build_tables(small_settings, cells, NAMES)))
+        assert f"there is no metrics/{gone}.json: run `dvc repro {gone}`" in text
+
+
+def test_hostile_names_stay_in_their_cells(small_settings: params.Params, metrics: dict[str, Any]) -> None:
+    names = NAMES | {"modelnet10": 'a | b, "c"'}
+    table = build_tables(small_settings, build_cells(small_settings, metrics, names), names)[0]
+    assert r'| a \| b, "c" | 25.00 |' in markdown(table)
+    rows = list(csv.reader(io.StringIO(comma_separated(table))))
+    assert rows[1][0] == 'a | b, "c"' and len({len(row) for row in rows}) == 1
+
+
+def test_tables_command_builds_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], metrics: dict[str, Any]
 ) -> None:
-    page = Page()
-    page.feed(write(tmp_path, small_settings, metrics)["report.html"].decode())
-    assert page.open == []
-    assert page.loads
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.loads)
-    for text in ("30.0 % before", "45.0 % after", "b <i>", "no faces", "66.00", "49.38", "shown in 1 of 2", "Weights"):
-        assert text in page.text, text
-
-
-def test_report_without_optional_parts(tmp_path: Path, small_settings: params.Params) -> None:
-    write_results(tmp_path, small_settings, metrics={}, benchmarks=[])
-    page = Page()
-    page.feed((tmp_path / "report.html").read_text())
-    assert page.open == []
-    assert "No zero-shot numbers yet" in page.text
+    for name in ("dvc.yaml", "params.yaml"):
+        (tmp_path / name).write_text((REPOSITORY / name).read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main(["tables"]) == 2 and "make them with `dvc repro`" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["tables", "6"])
+    assert "got '6'; allowed: 1, 2" in capsys.readouterr().err
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/zeroshot.json").write_text(json.dumps(metrics["zeroshot"]))
+    assert main(["tables", "1", "shots", "--out", "made"]) == 0
+    said = capsys.readouterr()
+    assert (
+        "# Table 1" in said.out and "| ModelNet40 (made) | 25.00 | 20.00 " in said.out and "# Table 2" not in said.out
+    )
+    assert "# Accuracy against" in said.out and "run `dvc repro fewshot`" in said.err and "zeroshot" not in said.err
+    assert (tmp_path / "made/table1.md").read_text() in said.out and (tmp_path / "made/cells.csv").is_file()
+    (tmp_path / "metrics/fewshot.json").write_text("{")
+    assert main(["tables"]) == 2 and "fewshot.json: Expecting" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="dvc repro -f fewshot"):
+        read_metrics(tmp_path / "metrics")
 
 
 def test_names_of_sets(tmp_path: Path, small_settings: params.Params) -> None:
-    clouds, _, _ = predictions()
+    clouds, _, _ = make_predictions()
     paths = [
-        write_benchmark(tmp_path / f"{slug}.parquet", Benchmark(name, CLASSES, clouds, clouds))
+        write_benchmark(tmp_path / f"{slug}.parquet", make_benchmark(name, CLASSES, clouds))
         for slug, name in (("modelnet40", "modelnet40"), ("validation", "validation"), ("meshes", "psb25"))
     ]
-    assert dataset_names(small_settings, paths) == {
+    assert dataset_names(small_settings, paths, {"zeroshot": {"scanobjectnn_obj_bg": {}}}) == {
+        "scanobjectnn_obj_bg": "ScanObjectNN OBJ_BG (made)",
         "modelnet40": "ModelNet40 (made)",
         "validation": "Validation split",
         "meshes": "psb25",
     }
     real = replace(small_settings, download=replace(small_settings.download, source="shapenet"))
-    assert dataset_names(real, paths)["modelnet40"] == "ModelNet40"
+    assert dataset_names(real, paths, {})["modelnet40"] == "ModelNet40"

@@ -1,0 +1,279 @@
+"""What stands in each table: the cells of Tables 1 to 5, of the text's controls and of accuracy against shots."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from c2p import params
+from c2p.evaluation import published
+from c2p.evaluation.cells import Cell, find_cell, other_cell
+from c2p.evaluation.methods import ADAPTED, AGGREGATIONS, RGB_VIEWS, ZEROSHOT, rendering_slug
+from c2p.evaluation.published import Published
+from c2p.geometry.views import view_set
+
+Metrics = Mapping[str, Mapping[str, Any]]
+"""By protocol (zeroshot, fewshot, fullshot, ablations): what it returned; absent where its stage has not run."""
+
+CONTROLS = "text"
+"""Name in place of a table's number for controls that the paper's text reports."""
+SHOTS = "shots"
+"""And for accuracy against shots, which the paper does not report."""
+ORDER = (
+    "modelnet10",
+    "modelnet40",
+    "scanobjectnn_obj_only",
+    "scanobjectnn_obj_bg",
+    "scanobjectnn_pb_t50_rs",
+    "meshes",
+    "validation",
+)
+ADAPTER_VIEWS = "ten"
+ALL_SHOTS = "all"
+SEARCHED = {
+    "pointclip_searched_on_shots": "PointCLIP, view weights searched on the training shots",
+    "pointclip_searched_on_test": "PointCLIP, view weights searched on the test set, not comparable",
+}
+"""PointCLIP's zero-shot search of view weights, by slug in the metrics: as one may, and as it was published."""
+PLAIN = {
+    "linear_probe_clip": "Linear probe on CLIP's features",
+    "linear_probe_depth": "Linear probe on the depth encoder's features",
+    "tip_adapter_clip": "Tip-Adapter on CLIP's features",
+    "tip_adapter_depth": "Tip-Adapter on the depth encoder's features",
+}
+"""Controls of k-shot and full-shot classification, by slug in the metrics."""
+
+
+def build_cells(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> list[Cell]:
+    """All cells of all tables, in reading order.
+
+    Args:
+        settings: parameters the metrics were made with.
+        metrics: what the protocols returned.
+        names: what people call each dataset, e.g. {"modelnet40": "ModelNet40"}.
+    """
+    return [
+        *_zeroshot(settings, metrics, names),
+        *_fewshot(settings, metrics),
+        *_fullshot(settings, metrics),
+        *_components(settings, metrics),
+        *_rendering(settings, metrics),
+        *_controls(settings, metrics, names),
+        *_shots(settings, metrics),
+    ]
+
+
+def _zeroshot(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> Iterator[Cell]:
+    for dataset in sorted({*metrics.get("zeroshot", {}), *names}, key=_rank):
+        validation = dataset == "validation"
+        views = len(view_set(settings.render.views if validation else settings.zeroshot.views))
+        for method in (*(m for m in ZEROSHOT if m.slug not in SEARCHED), RGB_VIEWS):
+            rgb = method is RGB_VIEWS
+            missing = "only the validation models have RGB views" if rgb and not validation else ""
+            yield find_cell(
+                metrics,
+                "zeroshot",
+                dataset,
+                method.slug,
+                table="1",
+                heads=(names.get(dataset, dataset),),
+                column=method.label,
+                pretrained=method.pretrained,
+                views=None if missing else views,
+                shots=0,
+                published=published.ZEROSHOT.get((dataset, method.slug)),
+                missing=missing,
+            )
+
+
+def _fewshot(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
+    columns = {"without": "w/o pre-training", "with": "w/ pre-training"}
+    others = dict.fromkeys(row for row, _ in published.FEWSHOT_OTHERS)
+    for row in list(others)[:2]:
+        for state, column in columns.items():
+            yield other_cell("2", tuple(row.split(", ")), column, published.FEWSHOT_OTHERS.get((row, state)))
+    slugs = {
+        ("pointclip", "without"): "pointclip",
+        ("clip2point", "without"): "clip2point_without_pretraining",
+        ("clip2point", "with"): "clip2point",
+    }
+    for label, family in (("PointCLIP", "pointclip"), ("CLIP2Point", "clip2point")):
+        for state, column in columns.items():
+            yield find_cell(
+                metrics,
+                "fewshot",
+                settings.fewshot.dataset,
+                slugs.get((family, state), family),
+                table="2",
+                heads=(label, _encoder(settings)),
+                column=column,
+                pretrained=state == "with",
+                views=len(view_set(ADAPTER_VIEWS)),
+                shots=settings.fewshot.shots,
+                published=published.FEWSHOT.get((family, state)),
+                missing="" if (family, state) in slugs else "PointCLIP has no pre-training of its own",
+            )
+        if family == "pointclip":
+            for state, column in columns.items():
+                row = "PointCLIP, ResNet101"
+                yield other_cell("2", tuple(row.split(", ")), column, published.FEWSHOT_OTHERS.get((row, state)))
+
+
+def _fullshot(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
+    views = len(view_set(ADAPTER_VIEWS))
+    data = f"{settings.sample.points:,}, {views}"
+    others = list(published.FULLSHOT_OTHERS)
+    pointclip_place = others.index(("MVTN", "2,048, 12")) + 1
+
+    def ours(label: str, slug: str) -> Cell:
+        return find_cell(
+            metrics,
+            "fullshot",
+            settings.fullshot.dataset,
+            slug,
+            table="3",
+            heads=(label, data),
+            column="Accuracy",
+            pretrained=slug == "clip2point",
+            views=views,
+            shots=ALL_SHOTS,
+            published=Published(published.FULLSHOT[slug], published.FULLSHOT_SOURCE),
+        )
+
+    for place, heads in enumerate(others):
+        if place == pointclip_place:
+            yield ours("PointCLIP", "pointclip")
+        number = Published(published.FULLSHOT_OTHERS[heads], published.FULLSHOT_SOURCE)
+        yield other_cell("3", heads, "Accuracy", number)
+    yield ours("CLIP2Point", "clip2point")
+
+
+def _components(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
+    for paths in ("single", "dual"):
+        for adapter in ("inter", "global"):
+            yield find_cell(
+                metrics,
+                "ablations",
+                settings.fewshot.dataset,
+                f"{paths}_{adapter}",
+                table="4",
+                heads=(f"{paths.capitalize()} path",),
+                column=f"{adapter.capitalize()}-view adapter",
+                pretrained=True,
+                views=len(view_set(ADAPTER_VIEWS)),
+                shots=settings.fewshot.shots,
+                published=published.COMPONENTS[paths, adapter],
+            )
+
+
+def _rendering(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
+    dilations = sorted({*published.RENDERING_DILATIONS, *settings.ablations.dilations})
+    for task, label, views, shots in (
+        ("zeroshot", "Zero-shot", settings.zeroshot.views, 0),
+        ("fewshot", "Few-shot", ADAPTER_VIEWS, settings.fewshot.shots),
+    ):
+        for aggregation in AGGREGATIONS:
+            for dilation in dilations:
+                asked = dilation in settings.ablations.dilations
+                yield find_cell(
+                    metrics,
+                    "ablations",
+                    settings.fewshot.dataset,
+                    rendering_slug("zeroshot" if task == "zeroshot" else "fewshot", aggregation, dilation),
+                    table="5",
+                    heads=(label, aggregation.capitalize()),
+                    column=f"R={dilation}",
+                    pretrained=False,
+                    views=len(view_set(views)),
+                    shots=shots,
+                    published=published.RENDERING.get((f"{task}_{aggregation}", str(dilation))),
+                    missing="" if asked else f"ablations.dilations leaves {dilation} out",
+                )
+
+
+def _controls(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> Iterator[Cell]:
+    main, shots = settings.fewshot.dataset, settings.fewshot.shots
+    few, zero = len(view_set(ADAPTER_VIEWS)), len(view_set(settings.zeroshot.views))
+    validation = len(view_set(settings.render.views))
+    alone = not settings.pretrain.intra
+    needs = "" if alone else "needs a pre-training of its own: dvc exp run -S pretrain.intra=false"
+    for head, protocol, dataset, method, views, k, number, missing in (
+        ("dual path with CLIP in both paths", "ablations", main, "dual_global_clip", few, shots,
+         published.BOTH_PATHS_CLIP, ""),
+        ("pre-trained without the intra-modality loss", "zeroshot", main, "clip2point", zero, 0,
+         published.CROSS_MODALITY_ONLY, needs),
+        ("CLIP on RGB views", "zeroshot", "validation", "rgb_views", validation, 0,
+         published.ZEROSHOT["validation", "rgb_views"], ""),
+        ("CLIP on depth maps", "zeroshot", "validation", "clip2point_without_pretraining", validation, 0,
+         published.ZEROSHOT["validation", "clip2point_without_pretraining"], ""),
+    ):  # fmt: skip
+        yield find_cell(
+            metrics,
+            protocol,
+            dataset,
+            method,
+            table=CONTROLS,
+            heads=(names.get(dataset, dataset), f"{k}-shot" if k else "Zero-shot", head),
+            column="Accuracy",
+            pretrained=method == "clip2point",
+            views=views,
+            shots=k,
+            published=number,
+            missing=missing,
+        )
+    for slug, label in SEARCHED.items():
+        protocol = "zeroshot" if slug in metrics.get("zeroshot", {}).get(main, {}) else "fewshot"
+        yield find_cell(
+            metrics,
+            protocol,
+            main,
+            slug,
+            table=CONTROLS,
+            heads=(names.get(main, main), "Zero-shot", label),
+            column="Accuracy",
+            pretrained=False,
+            views=zero,
+            shots=0,
+        )
+
+
+def _shots(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
+    section = settings.fewshot
+    found = metrics.get("fewshot", {}).get(section.dataset, {})
+    numbers = sorted({section.shots, *map(int, found.get("curve", {}))})
+    same = settings.fullshot.dataset == section.dataset
+    ours = {method.slug: (method.label, method.pretrained) for method in ADAPTED}
+    plain = {slug: (label, slug.endswith("_depth")) for slug, label in PLAIN.items()}
+    for slug, (label, pretrained) in (ours | plain).items():
+        fields: dict[str, Any] = {
+            "table": SHOTS,
+            "heads": (label,),
+            "pretrained": pretrained,
+            "views": len(view_set(ADAPTER_VIEWS)),
+        }
+        for k in numbers:
+            curve = None if k == section.shots else k
+            column = f"{k} shot" if k == 1 else f"{k} shots"
+            yield find_cell(metrics, "fewshot", section.dataset, slug, curve=curve, column=column, shots=k, **fields)
+        yield find_cell(
+            metrics,
+            "fullshot",
+            settings.fullshot.dataset,
+            slug,
+            column="all",
+            shots=ALL_SHOTS,
+            missing="" if same else f"the fully supervised set is {settings.fullshot.dataset}",
+            **fields,
+        )
+
+
+def shot_numbers(cells: Sequence[Cell]) -> list[int]:
+    """Numbers of training objects a class for which accuracy against shots has cells."""
+    return sorted({cell.shots for cell in cells if cell.table == SHOTS and isinstance(cell.shots, int)})
+
+
+def _encoder(settings: params.Params) -> str:
+    name = settings.teacher.model
+    return "ViT-B/32" if name.startswith("ViT-B-32") else f"{name} (published: ViT-B/32)"
+
+
+def _rank(dataset: str) -> tuple[int, str]:
+    return (ORDER.index(dataset) if dataset in ORDER else ORDER.index("meshes"), dataset)
