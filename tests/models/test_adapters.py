@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from c2p.evaluation.adaptation import view_mean_logits
 from c2p.models.adapters import DualPath, GlobalViewAdapter, InterViewAdapter, cosine_logits
 
 VIEWS, WIDTH = 3, 4
@@ -92,6 +93,41 @@ def test_dual_path_is_the_mean_of_both_paths() -> None:
         one, other = (path(x)[b].tolist() for path, x in zip(paths, features, strict=True))
         assert got[b].tolist() == pytest.approx([(x + y) / 2 for x, y in zip(one, other, strict=True)])
     assert not torch.allclose(got, dual(features[1], features[0]))
+
+
+def _cosine(x: list[float], y: list[float]) -> float:
+    return sum(p * q for p, q in zip(x, y, strict=True)) / math.sqrt(sum(p * p for p in x) * sum(q * q for q in y))
+
+
+def test_equations_17_to_19_from_features_to_logits() -> None:
+    """Both paths, their mean, and its cosines, with nothing of the modules but their weights."""
+    paths = [_fill(GlobalViewAdapter(VIEWS, WIDTH, 0.0), seed).eval() for seed in (5, 6)]
+    features, text = [_features(seed) for seed in (7, 8)], np.random.default_rng(9).normal(size=(6, WIDTH))
+    got = view_mean_logits(DualPath(*paths).eval()(*map(torch.tensor, features)), torch.tensor(text))
+    outputs = []
+    for path, x in zip(paths, features, strict=True):
+        weights = _arrays(path)
+        outputs.append([_linear(row, weights, "output") for row in _global_feature(x, weights, training=False)])
+    for b, (one, other) in enumerate(zip(*outputs, strict=True)):
+        mean = [(x + y) / 2 for x, y in zip(one, other, strict=True)]
+        assert got[b].tolist() == pytest.approx([_cosine(mean, row) for row in text.tolist()], rel=1e-9)
+
+
+def test_equations_2_to_4_from_features_to_logits() -> None:
+    """PointCLIP's adapted views and the mean of their cosines, with nothing of the module but its weights."""
+    adapter = _fill(InterViewAdapter(VIEWS, WIDTH, 0.0), 4).eval()
+    weights, features, text = _arrays(adapter), _features(2), np.random.default_rng(9).normal(size=(6, WIDTH))
+    got = view_mean_logits(adapter(torch.tensor(features)), torch.tensor(text))
+    for b, feature in enumerate(_global_feature(features, weights, training=False)):
+        hidden = [max(0.0, x) for x in _linear(feature, weights, "inner")]
+        expanded = [max(0.0, x) for x in _linear(hidden, weights, "expanded")]
+        for k, prompt in enumerate(text.tolist()):
+            total = 0.0
+            for v in range(VIEWS):
+                own = expanded[v * WIDTH : (v + 1) * WIDTH]
+                view = [0.6 * x + 0.4 * float(y) for x, y in zip(own, features[b, v], strict=True)]
+                total += _cosine(view, prompt)
+            assert got[b, k].item() == pytest.approx(total / VIEWS, rel=1e-9)
 
 
 def test_logits_are_cosines() -> None:
