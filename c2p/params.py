@@ -8,7 +8,9 @@ import types
 import typing
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+S = TypeVar("S")
 
 TEMPLATE_SETS = ("clip-80", "clip-7")
 """Named sets of prompts (c2p.models.templates)."""
@@ -441,7 +443,15 @@ def load(path: Path | str = "params.yaml") -> Params:
 
 def build(raw: Any) -> Params:
     """Build checked parameters from plain data, as load does from a file."""
-    return _convert(Params, raw, "")
+    return build_sections(Params, raw)
+
+
+def build_sections(kind: type[S], raw: Any) -> S:
+    """Build a dataclass whose fields are sections, `Params` or a part of it, from plain data.
+
+    Raises ParameterError as load does.
+    """
+    return typing.cast(S, _convert(kind, raw, ""))
 
 
 def _convert(kind: Any, value: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ from c2p.data.files import sha256, write_json
 from c2p.models.card import Chosen, model_card
 from c2p.models.clip import WEIGHTS_FILE, Clip, load_clip
 from c2p.models.depth_encoder import DepthEncoder, load_visual, save_depth_encoder
+from c2p.models.preprocessing import write_preprocessing
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints, load_weights
 from c2p.training.history import ACCURACY, History, write_history
@@ -23,7 +24,8 @@ logger = logging.getLogger(__name__)
 def run(params: Params, root: Path, map_: Map) -> None:
     """Write models/depth_encoder (the best seed) and models/depth_encoder/seed-<s> for every seed.
 
-    The metrics tell what was chosen, and where each seed's training ended; the plots, every epoch.
+    Beside the weights lies how shapes are drawn for them. The metrics tell what was chosen, and where each seed's
+    training ended; the plots, every epoch.
     """
     layout = Layout(root)
     seeds = params.pretrain.seeds
@@ -43,9 +45,9 @@ def run(params: Params, root: Path, map_: Map) -> None:
             mean=clip.mean,
             std=clip.std,
         )
-        save_depth_encoder(encoder, clip, layout.encoder / f"seed-{seed}", card)
-        if seed == selection.seed:
-            save_depth_encoder(encoder, clip, layout.encoder, card)
+        for folder in [layout.encoder / f"seed-{seed}", *([layout.encoder] if seed == selection.seed else [])]:
+            save_depth_encoder(encoder, clip, folder, card)
+            write_preprocessing(params, folder)
     rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
     write_history(layout.plots("pretrain"), rows)
     accuracies = {seed: {name: chosen[seed][name] for name in (ACCURACY, CLASS_MEAN)} for seed in seeds}

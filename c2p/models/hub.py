@@ -1,6 +1,7 @@
 """Folders of the Hugging Face hub in open_clip's layout, and in one line why they can't be had."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from c2p.models.folder import CONFIG_FILE, WEIGHTS_FILES, ModelError, one_line
@@ -19,9 +20,10 @@ TOKENIZER_FILES = (
 TOKENS = "https://huggingface.co/settings/tokens"
 
 
-def fetch_folder(repository: str) -> Path:
+def fetch_folder(repository: str, *, beside: Sequence[str] = ()) -> Path:
     """Bring configuration, weights and tokenizer of a hub repository, `OWNER/NAME`; returns their folder in its cache.
 
+    beside: names of further files that are wanted where they are there.
     Raises ModelError: no such repository, no access, out of reach, or nothing of open_clip's in it.
     """
     from huggingface_hub import HfApi, snapshot_download
@@ -34,8 +36,8 @@ def fetch_folder(repository: str) -> Path:
             raise ModelError(
                 f"the hub's {repository}: no {CONFIG_FILE} with weights there; allowed: a repository of open_clip's"
             )
-        tokenizer = [name for name in TOKENIZER_FILES if name in names]
-        wanted = [CONFIG_FILE, *weights, *tokenizer]
+        others = [name for name in (*TOKENIZER_FILES, *beside) if name in names]
+        wanted = [CONFIG_FILE, *weights, *others]
         return Path(snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint))
     except ModelError:
         raise
