@@ -73,23 +73,26 @@ def _require(names: set[str], path: Path) -> None:
 
 
 def _numbers(file: Any, name: str, path: Path) -> np.ndarray:
-    dataset = _own_dataset(file, name, path)
+    dataset = own_dataset(file, name, path)
     if dataset.dtype.kind not in _NUMBERS or dataset.dtype.fields or dataset.dtype.subdtype:
         raise ValueError(f"{path}: {name!r} holds {dataset.dtype}; allowed: whole numbers and floats")
-    _check_size(name, dataset.shape, dataset.dtype, path)
+    check_size(name, dataset.shape, dataset.dtype, path)
     return np.asarray(dataset[()])
 
 
 def _texts(file: Any, name: str, path: Path) -> np.ndarray:
-    dataset = _own_dataset(file, name, path)
+    dataset = own_dataset(file, name, path)
     if h5py.check_string_dtype(dataset.dtype) is None or dataset.ndim != 1:
         raise ValueError(f"{path}: {name!r} holds {dataset.dtype} of shape {dataset.shape}; allowed: a list of texts")
-    _check_size(name, dataset.shape, dataset.dtype, path)
+    check_size(name, dataset.shape, dataset.dtype, path)
     return np.array(dataset.asstr()[()], dtype=str)
 
 
-def _own_dataset(file: Any, name: str, path: Path) -> Any:
-    """A dataset that lies in the file itself."""
+def own_dataset(file: Any, name: str, path: Path) -> Any:
+    """A dataset that lies in the open HDF5 file itself, not read yet.
+
+    Raises ValueError: it is none, or a link, virtual or in other files.
+    """
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
         raise ValueError(f"{path}: {name!r} is a link to elsewhere; allowed: a dataset of the file's own")
@@ -101,7 +104,8 @@ def _own_dataset(file: Any, name: str, path: Path) -> Any:
     return dataset
 
 
-def _check_size(name: str, shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+def check_size(name: str, shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+    """Raise ValueError where an array of this shape would be larger than MAX_BYTES."""
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_BYTES:
         raise ValueError(f"{path}: {name!r} of shape {shape} has {size} bytes; allowed: up to {MAX_BYTES}")
@@ -123,10 +127,10 @@ def _member(archive: zipfile.ZipFile, name: str, kinds: str, path: Path) -> np.n
     allowed = "whole numbers and floats" if kinds == _NUMBERS else "a list of texts"
     with archive.open(f"{name}.npy") as file:
         head = file.read(_HEAD)
-    shape, dtype = _head(head, name, path)
+    shape, dtype = array_head(head, name, path)
     if dtype.kind not in kinds or dtype.fields or (kinds == _TEXTS and len(shape) != 1):
         raise ValueError(f"{path}: {name!r} holds {dtype} of shape {shape}; allowed: {allowed}")
-    _check_size(name, shape, dtype, path)
+    check_size(name, shape, dtype, path)
     with archive.open(f"{name}.npy") as file:
         data = file.read(len(head) + math.prod(shape) * dtype.itemsize)
     try:
@@ -136,8 +140,11 @@ def _member(archive: zipfile.ZipFile, name: str, kinds: str, path: Path) -> np.n
     return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
 
 
-def _head(head: bytes, name: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array, by the head of its .npy."""
+def array_head(head: bytes, name: str, path: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array, by the head of its .npy.
+
+    Raises ValueError: it is none.
+    """
     file = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(file)
