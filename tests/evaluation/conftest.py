@@ -1,5 +1,6 @@
 """A benchmark set of three kinds of clouds, a small CLIP with random weights and two depth encoders."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+import c2p
 from c2p import params
 from c2p.data.benchmarks import Benchmark, PointSet, write_benchmark
 from c2p.models.clip import create_clip, load_clip, save_clip
 from c2p.models.depth_encoder import DepthEncoder, save_depth_encoder
+from c2p.models.preprocessing import write_preprocessing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLASSES = ("box", "pole", "plate")
@@ -81,3 +84,19 @@ def lab(small_settings: params.Params, tmp_path_factory: pytest.TempPathFactory)
 
 def _profile() -> bool:
     return (REPOSITORY / "profiles" / "demo.yaml").is_file()
+
+
+@pytest.fixture(scope="session")
+def place(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an encoder that reads 64 points, with its settings; its teacher lies beside it."""
+    root = tmp_path_factory.mktemp("models")
+    shutil.copytree(lab.encoders / "seed-0", root / "depth_encoder")
+    shutil.copytree(lab.clip, root / "clip")
+    settings = replace(lab.settings, sample=replace(lab.settings.sample, points=64))
+    write_preprocessing(settings, root / "depth_encoder")
+    return root / "depth_encoder"
+
+
+@pytest.fixture(scope="session")
+def encoder(place: Path) -> c2p.Encoder:
+    return c2p.load(place, device="cpu")

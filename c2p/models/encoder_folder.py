@@ -1,0 +1,33 @@
+"""Where a depth encoder lies, and how shapes are drawn for it: known before PyTorch is imported."""
+
+from pathlib import Path
+
+from c2p import params
+from c2p.models.folder import ModelError, open_clip_folder
+from c2p.models.hub import fetch_folder
+from c2p.models.preprocessing import PREPROCESSING_FILE, Preprocessing, preprocessing_of, read_preprocessing
+
+HUB = "hf-hub:"
+"""What the name of a repository of the hub begins with."""
+
+
+def find_folder(path: Path | str) -> Path:
+    """The folder in open_clip's layout that a path or `hf-hub:OWNER/NAME` means, fetched where it is the hub's.
+
+    Raises ModelError: there is none.
+    """
+    if str(path).startswith(HUB):
+        return fetch_folder(str(path).removeprefix(HUB), beside=(PREPROCESSING_FILE,))
+    if not Path(path).exists():
+        raise ModelError(f"{path}: no such folder; give an encoder's folder, or hf-hub:OWNER/NAME")
+    return open_clip_folder(Path(path))
+
+
+def find_preprocessing(folder: Path, settings: params.Params | Path | str | None) -> Preprocessing:
+    """The settings given, or those beside the encoder.
+
+    Raises ModelError, ParameterError: there are none, or they can't be read.
+    """
+    if settings is None:
+        return read_preprocessing(folder)
+    return preprocessing_of(settings if isinstance(settings, params.Params) else params.load(settings))
