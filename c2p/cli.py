@@ -33,11 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's grammar; imports nothing heavy."""
-    from c2p.commands import classify, data, doctor, export, profile, push, render, report, shards, store, tables
+    from c2p.commands import (
+        classify,
+        data,
+        doctor,
+        export,
+        profile,
+        push,
+        render,
+        report,
+        retrieve,
+        shards,
+        store,
+        tables,
+    )
 
     parser = argparse.ArgumentParser("c2p", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (profile, doctor, data, shards, store, render, classify, tables, report, export, push):
+    for module in (profile, doctor, data, shards, store, render, classify, retrieve, tables, report, export, push):
         module.add_to(commands)
     return parser
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import c2p
 from c2p.cli import main
 from c2p.params import load
 
@@ -100,3 +101,27 @@ def test_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.chdir(tmp_path)
     assert main(["profile", "list"]) == 2
     assert "no dvc.yaml here" in capsys.readouterr().err
+
+
+def test_the_package_lends_its_names_without_loading_anything_heavy() -> None:
+    heavy = "[m for m in ('torch', 'numpy', 'h5py', 'trimesh', 'open_clip') if m in sys.modules]"
+    code = f"import sys, c2p; print({heavy}, sorted(c2p.__all__), set(c2p.__all__) <= set(dir(c2p)), hasattr(c2p, 'x'))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[] ['Encoder', 'load'] True False"
+    stub = (ROOT / "c2p/__init__.pyi").read_text()
+    for name, module in c2p._NAMES.items():
+        assert f"from {module} import {name} as {name}" in stub
+        assert getattr(c2p, name).__module__ == module
+
+
+def test_slips_are_told_before_pytorch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; from c2p.cli import main; code = main(sys.argv[1:]); "
+        "print([m for m in ('torch', 'open_clip', 'transformers', 'matplotlib') if m in sys.modules]); sys.exit(code)"
+    )
+    for command in (["classify", "absent.off", "--labels", "a,b"], ["retrieve", "a chair", "--in", "absent"]):
+        run = [sys.executable, "-c", code, *command, "--params", "params.yaml", "--encoder", str(tmp_path)]
+        (tmp_path / "open_clip_config.json").write_text("{}")
+        (tmp_path / "open_clip_model.safetensors").write_bytes(b"")
+        out = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
+        assert (out.returncode, out.stdout.strip()) == (2, "[]") and out.stderr.count("\n") == 1, out.stderr

@@ -1,41 +1,114 @@
-"""`c2p classify`: name a mesh or a point cloud in words of your own."""
+"""`c2p classify`: name meshes or point clouds in words of your own."""
 
 import argparse
+import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from c2p.data.shapes import Shape
+    from c2p.evaluation.classify import Classified
+
+PICTURE = "classify.png"
+BARS = 12
+"""Labels in a picture where --top does not say."""
 
 
 def add_to(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("classify", help="zero-shot classification of meshes or clouds", description=__doc__)
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="mesh, ARCHIVE.zip:MEMBER, or .npy cloud of shape (P, 3)"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="mesh (off, obj, glb, ply, stl), cloud (npy, npz, ply, xyz, txt, pts, h5), FILE.h5:3 for a cloud of "
+        "several, or ARCHIVE.zip:MEMBER",
     )
-    parser.add_argument("--labels", required=True, help="comma-separated names, e.g. chair,table,lamp")
+    parser.add_argument(
+        "--labels", required=True, help="names with commas between them, e.g. chair,table,lamp; or @FILE, one a line"
+    )
     parser.add_argument("--up", choices=("y", "z"), default="y", help="up axis of the files (y)")
+    parser.add_argument("--top", type=int, metavar="N", help="show the N most probable labels only")
     parser.add_argument(
-        "--encoder", type=Path, default=Path("models/depth_encoder"), help="folder (models/depth_encoder)"
+        "--show",
+        nargs="?",
+        const=PICTURE,
+        metavar="FILE.png",
+        help=f"draw what the encoder saw, with the probabilities ({PICTURE})",
     )
-    parser.add_argument(
-        "--params", type=Path, default=Path("params.yaml"), help="depth and view settings (params.yaml)"
-    )
+    parser.add_argument("--json", action="store_true", help="print JSON: probabilities and cosines")
+    add_encoder_options(parser)
     parser.set_defaults(command=run)
+
+
+def add_encoder_options(parser: Any) -> None:
+    """Options of commands that use a depth encoder."""
+    parser.add_argument(
+        "--encoder",
+        default="models/depth_encoder",
+        metavar="FOLDER",
+        help="depth encoder: a folder, or hf-hub:OWNER/NAME (models/depth_encoder)",
+    )
+    parser.add_argument(
+        "--params",
+        type=Path,
+        help="parameters that say how shapes are drawn (those that lie beside the encoder's weights)",
+    )
+
+
+def picture_name(option: str, text: str, endings: tuple[str, ...]) -> Path:
+    """The file to write a picture to.
+
+    Raises ValueError: another ending, as where a mesh's name followed the option.
+    """
+    path = Path(text)
+    if path.suffix.lower() not in endings:
+        raise ValueError(f"{option}: got {text!r}; allowed: a name that ends in {' or '.join(endings)}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"{option}: {text}: a folder, or in a folder that is not there")
+    return path
 
 
 def run(options: argparse.Namespace) -> None:
     """Print each file's labels with their probabilities, best first."""
-    from c2p.evaluation.classify import classify_clouds, load_cloud
-    from c2p.models.clip import load_clip
-    from c2p.params import load
+    from c2p.evaluation.labels import read_labels
 
-    labels = [label.strip() for label in options.labels.split(",") if label.strip()]
-    if len(labels) < 2:
-        raise ValueError(f"--labels: got {options.labels!r}; allowed: at least two names with commas between them")
-    params = load(options.params)
-    clouds = [load_cloud(path, params, up=options.up) for path in options.files]
-    shares = classify_clouds(clouds, labels, load_clip(options.encoder), params)
-    width = max(len(label) for label in labels)
-    for path, row in zip(options.files, shares, strict=True):
-        print(path)
-        for share, label in sorted(zip(row, labels, strict=True), reverse=True):
-            print(f"  {label:<{width}} {100 * share:5.1f} %  {'#' * round(30 * share)}")
+    if options.top is not None and options.top < 1:
+        raise ValueError(f"--top: got {options.top}; allowed: at least 1")
+    out = picture_name("--show", options.show, (".png",)) if options.show else None
+    labels = read_labels(options.labels)
+    shapes = _open(options)  # before PyTorch, which takes seconds: slips are told at once
+    from c2p.encoder import load
+    from c2p.evaluation.classify import classification_sheet, classify_shapes
+
+    encoder = load(options.encoder, settings=options.params)
+    results = classify_shapes(encoder, shapes, labels)
+    top = options.top or len(labels)
+    if options.json:
+        print(json.dumps([result.record(top) for result in results], indent=2, ensure_ascii=False))
+    else:
+        for result in results:
+            _print(result, top)
+    if out:
+        from c2p.data.files import write_atomic
+
+        write_atomic(out, classification_sheet(results, encoder, top=options.top or BARS).save)
+        print(f"{out}: views, depth maps and probabilities", file=sys.stderr if options.json else sys.stdout)
+
+
+def _open(options: argparse.Namespace) -> "list[Shape]":
+    from c2p.data.shapes import open_shape
+    from c2p.models.encoder_folder import find_folder, find_preprocessing
+
+    settings = find_preprocessing(find_folder(options.encoder), options.params).render
+    return [open_shape(address, settings, up=options.up) for address in options.files]
+
+
+def _print(result: "Classified", top: int) -> None:
+    print(result.shape.name)
+    order = result.order(top)
+    width = max(len(result.labels[k]) for k in order)
+    for k in order:
+        share = result.probabilities[k]
+        print(f"  {result.labels[k]:<{width}} {100 * share:5.1f} %  {'#' * round(30 * share)}".rstrip())

@@ -34,9 +34,10 @@ class Survey:
 
 
 def folders(root: Path, store: Path) -> dict[str, Path]:
-    """Folders of pieces by what they hold: finished parts, checkpoints, features, notes on remote pieces."""
+    """Folders of pieces by what they hold: finished parts, checkpoints, features, notes on remote pieces, indices."""
     own = root / ".c2p"
-    return {"pieces": store, "checkpoints": own / "work", "features": own / "evaluation", "notes": own / "notes"}
+    named = {"checkpoints": "work", "features": "evaluation", "notes": "notes", "indices": "retrieval"}
+    return {"pieces": store} | {name: own / folder for name, folder in named.items()}
 
 
 @contextmanager
