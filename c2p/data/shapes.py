@@ -66,8 +66,8 @@ def open_shape(address: str, settings: Render, *, up: UpAxis) -> Shape:
 def shape_files(collection: Path) -> list[str]:
     """Addresses of all shapes below a folder or in a zip or tar, sorted; without hidden ones and links to folders.
 
-    Raises ShapeError: neither a folder nor an archive, or nothing in it that could be a shape. ArchiveError: the archive
-    can't be read.
+    Raises ShapeError: neither a folder nor an archive, or nothing in it that could be a shape. ArchiveError: an archive
+    that can't be read.
     """
     if collection.is_dir():
         names = [str(path) for path in _below(collection)]
