@@ -173,7 +173,7 @@ def run_ablations(
         cells,
         seeds=section.seeds,
         shots=section.shots,
-        encode=max(section.shots, *section.curve),
+        encode=max((section.shots, *section.curve)),
     )
     metrics: Metrics = {dataset: few}
     for slug, pieces in zeroshot.items():

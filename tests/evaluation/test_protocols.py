@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from c2p.data.benchmarks import Benchmark, read_benchmark, write_benchmark
-from c2p.evaluation import bank
+from c2p.evaluation import bank, experiment
 from c2p.evaluation.features import one_thread
 from c2p.evaluation.predictions import read_predictions
 from c2p.evaluation.protocols import ImageFeatures, run_ablations, run_fewshot, run_fullshot, run_zeroshot
@@ -140,6 +140,27 @@ def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
     assert {f"{t}_{a}_r{r}" for t in ("zeroshot", "fewshot") for a in ("weighted", "minimum") for r in (1, 2)} < set(
         ablations
     )
+
+
+def test_ablations_encode_what_the_curve_does(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the curve has more shots than the headline, and where there is no curve."""
+    monkeypatch.setattr(experiment, "ENCODE_ALL_SHARE", 2.0)
+    encoded: list[str] = []
+
+    def counting(function: Any, jobs: Any, *, names: Any = None) -> list[Any]:
+        if function is bank.run_job:
+            encoded.extend(name for name in names if " train" in name)
+        return [function(job) for job in jobs]
+
+    few = replace(lab.settings.fewshot, shots=1, curve=(2,), seeds=(0, 1))
+    for settings in (replace(lab.settings, fewshot=few), replace(lab.settings, fewshot=replace(few, curve=()))):
+        encoded.clear()
+        changes = {"cache": tmp_path / str(settings.fewshot.curve), "map_": counting}
+        run_fewshot(settings, **arguments(lab, **changes))
+        assert len(encoded) == 1 + 1 + 2, "a piece of PointCLIP's drawing, of ours under CLIP and two depth encoders"
+        encoded.clear()
+        run_ablations(settings, **arguments(lab, **changes))
+        assert len(encoded) == 3, "but for the three other drawings of Table 5"
 
 
 def test_fullshot_uses_every_training_object(lab: Any) -> None:
