@@ -8,10 +8,11 @@ Legend: N object, B batch, V view, C feature width, K class.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from math import cos, pi
 from pathlib import Path
 from typing import Literal
@@ -111,10 +112,8 @@ def pointclip_recipe(settings: params.Pointclip, *, scale: float, epochs: int | 
 def run_job(job: AdapterJob) -> Path:
     """Train the adapter, classify the test objects and write the logits (N, K) float32; an existing file stays."""
     if not job.out.exists():
-        train, *augmented = (
-            [read_features(pieces)[job.rows] for pieces in paths] for paths in (job.train, *job.augmented)
-        )
-        test = [read_features(pieces) for pieces in job.test]
+        train, test = _read_pass(job.train, job.rows), [read_features(pieces) for pieces in job.test]
+        augmented = [partial(_read_pass, paths, job.rows) for paths in job.augmented]
         text = np.load(job.text, allow_pickle=False)
         problem = (job.adapter, train, job.labels, test, text, job.recipe, job.seed)
         write_array(job.out, train_and_classify(*problem, augmented=augmented, share=job.share))
@@ -130,7 +129,7 @@ def train_and_classify(
     recipe: Recipe,
     seed: int,
     *,
-    augmented: Sequence[Sequence[np.ndarray]] = (),
+    augmented: Sequence[Callable[[], Sequence[np.ndarray]]] = (),
     share: float = 0.0,
 ) -> np.ndarray:
     """Logits of the test objects after training on the training objects.
@@ -143,8 +142,8 @@ def train_and_classify(
         text: (K, C) float32.
         recipe: optimiser and loss.
         seed: initial weights, dropout and order of the batches.
-        augmented: further passes over the training objects, each as train; epoch e trains on pass e modulo their
-            number, the plain one first.
+        augmented: further passes over the training objects, each as train and read anew when its epoch comes, so that
+            one lies in memory at a time; epoch e trains on pass e modulo their number, the plain one first.
         share: of each class's training objects that don't train but choose the epoch: the one after which most of them
             are classified right, of equals the last. They are seen plain. 0, or a class with a single object: the last
             epoch.
@@ -164,8 +163,8 @@ def train_and_classify(
     with _seeded(seed):
         model = build_adapter(adapter, train[0].shape[1], train[0].shape[2], len(train), recipe.dropout)
         prompts = _tensor(text)
-        passes = [[_tensor(path) for path in paths] for paths in (train, *augmented)]
-        _train(model, passes, torch.from_numpy(labels), torch.from_numpy(held), prompts, recipe, seed)
+        plain = [_tensor(path) for path in train]
+        _train(model, plain, augmented, torch.from_numpy(labels), torch.from_numpy(held), prompts, recipe, seed)
         return _logits(model, [_tensor(path) for path in test], prompts, recipe.scale).numpy()
 
 
@@ -193,6 +192,11 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
     return recipe.warmup_lr if epoch == 0 else recipe.lr * (1 + cos(pi * epoch / recipe.epochs)) / 2
 
 
+def _read_pass(paths: Sequence[Sequence[Path]], rows: np.ndarray) -> list[np.ndarray]:
+    """Features (n, V, C) of rows of the objects, one array a path."""
+    return [read_features(pieces)[rows] for pieces in paths]
+
+
 def _held_out(labels: np.ndarray, share: float) -> np.ndarray:
     """(n,) bool: the objects that the epoch is chosen on, none of them where one can't be spared in every class."""
     held = held_out(labels, share=share) if share else np.zeros(len(labels), bool)
@@ -204,7 +208,8 @@ def _held_out(labels: np.ndarray, share: float) -> np.ndarray:
 
 def _train(
     model: nn.Module,
-    passes: Sequence[Sequence[Tensor]],
+    plain: Sequence[Tensor],
+    augmented: Sequence[Callable[[], Sequence[np.ndarray]]],
     labels: Tensor,
     held: Tensor,
     text: Tensor,
@@ -220,7 +225,8 @@ def _train(
         model.train()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch)
-        features = passes[epoch % len(passes)]
+        number = epoch % (1 + len(augmented))
+        features = [_tensor(path) for path in augmented[number - 1]()] if number else plain
         order = taken[torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(len(taken)))]
         # Batches of nearly equal size, at least 2: a batch of one object has no batch statistics.
         for rows in order.tensor_split(batches):
@@ -230,7 +236,7 @@ def _train(
             loss.backward()
             optimizer.step()
         if len(apart):
-            chosen = _logits(model, [f[apart] for f in passes[0]], text, recipe.scale).argmax(1)
+            chosen = _logits(model, [f[apart] for f in plain], text, recipe.scale).argmax(1)
             right = int((chosen == labels[apart]).sum())
             if right >= best[0]:
                 best = (right, epoch, deepcopy(model.state_dict()))

@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -205,7 +206,15 @@ def test_training_against_its_rules_written_out(recipe: Recipe, share: float, fu
     others = [np.flatnonzero(labels == (label + 1) % CLASSES)[0] for label in labels]
     passes = [train, train[others], train + np.float32(0.1)][: further + 1]
     got = train_and_classify(
-        "global", [train], labels, [test], TEXT, recipe, seed=2, augmented=[[p] for p in passes[1:]], share=share
+        "global",
+        [train],
+        labels,
+        [test],
+        TEXT,
+        recipe,
+        seed=2,
+        augmented=[partial(list, [p]) for p in passes[1:]],
+        share=share,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
