@@ -1,4 +1,4 @@
-# make demo | test | bench-data | bench-pretrain | server | server-stop | lint | clean; each makes the environment first if need be.
+# make demo | test | bench-data | bench-adapters | bench-pretrain | server | server-stop | lint | clean; each makes the environment first if need be.
 
 # The first Python on the path that is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LINTERS := .venv/linters
 
-.PHONY: demo test bench-data bench-pretrain server server-stop lint clean
+.PHONY: demo test bench-data bench-adapters bench-pretrain server server-stop lint clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m flows.pretrain_pipeline
@@ -19,6 +19,9 @@ test: $(INSTALLED)
 
 bench-data: $(INSTALLED)
 	$(BIN)/python -m benchmarks.data
+
+bench-adapters: $(INSTALLED)
+	$(BIN)/python -m benchmarks.adapters
 
 bench-pretrain: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pretrain
