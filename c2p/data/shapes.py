@@ -14,7 +14,7 @@ import numpy as np
 from c2p.data import cloudformats
 from c2p.data.archive import ArchiveError, open_archive
 from c2p.data.cloudformats import CloudError, load_cloud
-from c2p.data.clouds import farthest_cloud
+from c2p.data.clouds import centre_on_cloud, farthest_cloud
 from c2p.data.files import sha256
 from c2p.data.models import Model, UpAxis, read_mesh, read_mesh_at
 from c2p.geometry import meshes
@@ -129,7 +129,10 @@ def _shape(address: str, file: Path, member: str, part: str, settings: Render, u
     else:
         mesh = read_mesh_at(str(file), max_faces=settings.max_faces)
     mesh = replace(mesh, vertices=normalise(rotate_up(mesh.vertices, up))[0])
-    return Shape(address, sample_surface(mesh, settings.cloud_points, settings.seed), mesh)
+    points = sample_surface(mesh, settings.cloud_points, settings.seed)
+    if settings.centre == "surface":
+        mesh, points, _, _ = centre_on_cloud(mesh, points)
+    return Shape(address, points, mesh)
 
 
 def _is_cloud(ply: bytes) -> bool:

@@ -37,8 +37,8 @@ class Classified:
     """(K,) mean cosines."""
     probabilities: np.ndarray
     """(K,) float64, sum one."""
-    maps: np.ndarray
-    """(V, H, W) uint8: the depth maps that were encoded."""
+    cloud: np.ndarray
+    """(P, 3) float32: the farthest points whose depth maps were encoded."""
 
     @property
     def kind(self) -> str:
@@ -65,9 +65,10 @@ def classify_shapes(encoder: Encoder, shapes: Sequence[Shape], labels: Sequence[
     """
     names = tuple(check_labels(labels))
     clouds = np.stack([_cloud(encoder, shape) for shape in shapes])
-    logits, maps = encoder.logits(clouds, names, normalise=False), encoder.draw(clouds)
+    logits = encoder.logits(clouds, names, normalise=False)
     return [
-        Classified(shape, names, logits[n], encoder.probabilities(logits[n]), maps[n]) for n, shape in enumerate(shapes)
+        Classified(shape, names, values, encoder.probabilities(values), cloud)
+        for shape, values, cloud in zip(shapes, logits, clouds, strict=True)
     ]
 
 
@@ -109,7 +110,7 @@ def _draw(sheet: Sheet, place: int, left: int, result: Classified, encoder: Enco
     sheet.text((MARGIN, place + 14), shape.name, size=TITLE, width=inner, bold=True)
     sheet.text((MARGIN, place + 42), f"{kind}; {encoder.points:,} farthest points drawn", size=SMALL, ink=FAINT)
     rows = [] if shape.mesh is None else [("RGB", mesh_views(shape.mesh, encoder.preprocessing.render, views, TILE))]
-    rows.append(("depth", resized(result.maps, TILE)))
+    rows.append(("depth", resized(encoder.draw(result.cloud[None])[0], TILE)))
     y = place + HEAD + 24
     for column, name in enumerate(view_set(views).names):
         middle = left + column * (TILE + GAP) + TILE // 2

@@ -15,14 +15,19 @@ from c2p.geometry.views import view_set
 
 SUPERSAMPLE = 2
 """Samples along each side of a pixel: people look at outlines."""
+BACKDROP = (232, 236, 240)
+"""Behind shapes, red, green, blue: white ones would be lost on the white that networks are shown."""
 
 
 def mesh_views(mesh: Mesh, settings: params.Render, views: str, size: int) -> np.ndarray:
-    """Coloured views on white: (V, S, S, 3) uint8; the settings' light and camera, by the renderer of this project."""
+    """Coloured views on the backdrop: (V, S, S, 3) uint8; the settings' light and camera, this project's renderer."""
     from c2p.rendering import render_views  # compiles its loops: not wanted for clouds
 
     wanted = replace(settings, size=size, supersample=SUPERSAMPLE, renderer="raster")
-    return render_views(mesh, view_set(views).rotations, wanted).rgb
+    rendered = render_views(mesh, view_set(views).rotations, wanted)
+    bare = (255.0 - rendered.alpha[..., None]) / 255  # share of a pixel where white paper shows
+    coloured: np.ndarray = rendered.rgb - bare * (255.0 - np.array(BACKDROP))
+    return coloured.round().clip(0, 255).astype(np.uint8)
 
 
 def shape_views(shape: Shape, settings: params.Render, views: str, size: int) -> np.ndarray:
@@ -37,16 +42,17 @@ def cloud_views(points: np.ndarray, views: str, size: int) -> np.ndarray:
     points = points.astype(np.float64)
     points = points - points.mean(0)
     points /= np.linalg.norm(points, axis=1).max() or 1.0
-    pictures = np.full((len(view_set(views)), size, size), 255, dtype=np.uint8)
+    pictures = np.empty((len(view_set(views)), size, size, 3), dtype=np.uint8)
+    pictures[:] = BACKDROP
     for picture, rotation in zip(pictures, view_set(views).rotations, strict=True):
         x, y, z = (points @ rotation).T
         order = np.argsort(-z)  # far ones first, near ones over them
         column, row = (np.rint((1 - 0.9 * axis[order]) * (size - 2) / 2).astype(int) for axis in (x, y))
-        grey = (60 + 140 * (z[order] + 1) / 2).astype(np.uint8)
+        grey = (40 + 130 * (z[order] + 1) / 2).astype(np.uint8)[:, None]
         for down in (0, 1):
             for across in (0, 1):
                 picture[(row + down).clip(0, size - 1), (column + across).clip(0, size - 1)] = grey
-    return np.repeat(pictures[..., None], 3, axis=3)
+    return pictures
 
 
 def resized(pictures: np.ndarray, size: int) -> np.ndarray:

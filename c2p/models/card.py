@@ -45,7 +45,8 @@ texts = model.encode_text(tokenizer(["{example}"]))
 - `preprocess` then resizes to {image_size} x {image_size} and standardises by mean {mean} and deviation {std}.
 
 For an object, sum the cosines of several views (the {views} of training, or six around it) before comparing classes.
-`c2p classify FILE --labels "chair,table"` does all of this from a mesh or a cloud.
+`c2p classify FILE --labels "chair,table" --encoder PATH` does all of this from a mesh or a cloud, and in Python
+`c2p.load("PATH").classify(points, ["chair", "table"])`: `c2p_config.json` beside the weights says how.
 
 ## Training
 

@@ -1,5 +1,6 @@
 """The Python interface against the numbers of the zero-shot stage, and against plain loops."""
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ from PIL import Image
 
 import c2p
 from c2p.data.clouds import farthest_cloud
+from c2p.data.shapes import EXTENSIONS
 from c2p.evaluation.bank import Bank, open_source
 from c2p.evaluation.drawings import Clip2PointDrawing
 from c2p.evaluation.features import read_features
@@ -25,6 +27,7 @@ from c2p.models.templates import templates_of
 if TYPE_CHECKING:
     from conftest import Lab
 
+ROOT = Path(__file__).resolve().parents[2]
 POINTS = 64
 CLASSES = ("box", "pole", "plate")
 
@@ -241,3 +244,18 @@ def test_what_can_not_be_loaded(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=said):
         c2p.load(**({"path": place} | options))  # type: ignore[arg-type]
+
+
+def test_the_example_in_the_docs_runs(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models").symlink_to(place.parent)
+    (tmp_path / "chair.off").write_text("OFF\n4 2 0\n0 0 0\n1 0 0\n1 1 .3\n0 1 0\n3 0 1 2\n3 0 2 3\n")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/using.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, np.ndarray] = {}
+    exec(example, names)  # nothing but the project's own page
+    assert names["shares"].shape == (1, 2) and names["shares"].sum() == pytest.approx(1)
+    for shown in re.findall(r"`\.(\w+)", (ROOT / "docs/using.md").read_text(encoding="utf-8")):
+        assert hasattr(c2p.Encoder, shown) or shown in EXTENSIONS or shown == "c2p", shown
+    assert capsys.readouterr().out.startswith("[[")

@@ -12,9 +12,11 @@ from PIL import Image
 
 import c2p
 from c2p.cli import main
+from c2p.data.shapes import open_shape
 from c2p.evaluation import sheet
 from c2p.evaluation.classify import percent
 from c2p.evaluation.labels import read_labels
+from c2p.evaluation.portraits import BACKDROP, cloud_views, mesh_views
 from c2p.evaluation.sheet import fitted, text_width
 
 OFF = "OFF\n4 4 0\n0 0 0\n1 0 0\n0 {height} 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n"
@@ -81,7 +83,7 @@ def test_the_picture_shows_views_maps_and_bars(shapes: Path, place: Path, capsys
     accent = (mesh == sheet.ACCENT).all(2)
     assert accent[:400].sum() == 0 and accent[400:].sum() > 500, "the best bar has the colour"
     views = mesh[95:240]
-    assert ((views < 200).sum() > 500) and (views.min(2) == 255).sum() > 10_000, "shapes on white"
+    assert ((views < 200).sum() > 500) and (views == BACKDROP).all(2).sum() > 10_000, "shapes before a backdrop"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,18 @@ def _kill(*_: object, **__: object) -> object:
 
     raise ReadersDied("gone")
     yield
+
+
+def test_a_mesh_and_its_points_fill_the_same_part_of_a_picture(encoder: c2p.Encoder, shapes: Path) -> None:
+    shape = open_shape("shapes/mesh-1.off", encoder.preprocessing.render, up="y")
+    assert shape.mesh is not None
+    solid = mesh_views(shape.mesh, encoder.preprocessing.render, "six", 60)
+    points = cloud_views(shape.points, "six", 60)
+    assert solid.shape == points.shape == (6, 60, 60, 3) and solid.dtype == points.dtype == np.uint8
+    for one, other in zip(solid, points, strict=True):
+        first, second = ((picture != BACKDROP).any(2) for picture in (one, other))
+        assert not first[0, 0] and not second[0, 0] and first.sum() > 50
+        assert (first & second).sum() / second.sum() > 0.4, "the perspective's picture is smaller, at the same place"
 
 
 def test_long_texts_lose_their_middle() -> None:

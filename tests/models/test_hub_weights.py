@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import torch
 from fileserver import FileServer, Resource, serving
 from huggingface_hub import constants, hf_hub_download
 
+import c2p
 from c2p import params
 from c2p.data import transfer
 from c2p.data.download import DownloadError, Downloads
 from c2p.data.trust import read_records
 from c2p.models.clip import Clip, create_clip, encode_text, save_clip
 from c2p.models.folder import CONFIG_FILE, WEIGHTS_FILE, ModelError
+from c2p.models.preprocessing import preprocessing_of, write_preprocessing
 from tasks.teacher import fetch_weights
 
 TEACHER = params.Teacher(
@@ -150,3 +153,27 @@ def test_refusals_are_one_line(
     with pytest.raises(ModelError, match=r"out of reach or broke off .*check the connection") as caught:
         fetch_weights(_settings(f"hf-hub:{REPOSITORY}"), downloads)
     assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_comes_with_its_settings(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = params.load(Path(__file__).resolve().parents[2] / "profiles/demo.yaml")
+    described = write_preprocessing(settings, tmp_path)
+    _offer(server, folder / WEIGHTS_FILE, folder / CONFIG_FILE)
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "first"))  # a cache knows what a commit holds
+        with pytest.raises(ModelError, match=f"no {described.name} there"):
+            c2p.load(f"hf-hub:{REPOSITORY}")
+    _offer(server, folder / WEIGHTS_FILE, folder / CONFIG_FILE, described)
+    encoder = c2p.load(f"hf-hub:{REPOSITORY}")
+    assert encoder.preprocessing == preprocessing_of(settings)
+    points = torch.nn.functional.normalize(torch.randn(2000, 3, generator=torch.Generator().manual_seed(1)), dim=-1)
+    shutil.copytree(folder, tmp_path / "own")
+    expected = c2p.load(tmp_path / "own", settings=settings).encode_points(points)
+    assert encoder.encode_points(points).tobytes() == expected.tobytes()
+    server.resources.clear()
+    cached = c2p.load(tmp_path / "cache" / f"models--{REPOSITORY.replace('/', '--')}")
+    assert cached.preprocessing == encoder.preprocessing, "without network, from the hub's cache"
+    with pytest.raises(ModelError, match=r"the hub's someone/small: "):
+        c2p.load(f"hf-hub:{REPOSITORY}")
