@@ -318,7 +318,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Pointclip:
-    """The PointCLIP baseline (REFERENCE: its published code)."""
+    """The baselines PointCLIP and PointCLIP V2 (their published codes)."""
 
     epochs: int
     """Adapter epochs (published: 250)."""
@@ -326,9 +326,49 @@ class Pointclip:
     """Side of its zero-shot depth map before resizing to the encoder, pixels (published: 128)."""
     adapter_size: int
     """Side of the depth map its adapter is trained on, pixels (published: 224)."""
+    prompts: str
+    """JSON file of texts for every class, for PointCLIP V2 (published: sentences by GPT-3, picked on the test set);
+    empty: c2p's own eight templates. DVC watches the path, not what the file holds."""
 
     def __post_init__(self) -> None:
         _at_least(self, epochs=2, size=8, adapter_size=8)
+
+
+Control = Literal[
+    "pointclip_v2",
+    "pointclip_searched_on_shots",
+    "pointclip_searched_on_test",
+    "linear_probe_clip",
+    "linear_probe_depth",
+    "tip_adapter_clip",
+    "tip_adapter_depth",
+]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Controls beside the paper's methods: none trains an encoder, and all but one choose nothing on a test set."""
+
+    methods: tuple[Control, ...]
+    """Rows added to k-shot and fully supervised classification; pointclip_searched_on_test is zero-shot with weights
+    chosen on the test set, as PointCLIP's published code does, and comparable with nothing. May be empty."""
+    held_out: float
+    """Share of each class's training objects on which the linear probe's strength and Tip-Adapter's alpha and beta are
+    chosen; 0, or a class with a single object: the values below are taken."""
+    pooling: Literal["mean", "concatenated"]
+    """The linear probe's input: the mean of the views' features, or all of them side by side."""
+    strength: float
+    """L2 strength of the linear probe, of inputs whose mean square length is one."""
+    alpha: float
+    """Tip-Adapter: weight of the cache beside the zero-shot logits (published code, ImageNet: 1.17)."""
+    beta: float
+    """Tip-Adapter: sharpness of the affinity (published code, ImageNet: 1)."""
+
+    def __post_init__(self) -> None:
+        _distinct(self, "methods")
+        _positive(self, "strength", "beta")
+        _require(0 <= self.held_out < 1, "controls.held_out", self.held_out, "0 to less than 1")
+        _require(self.alpha >= 0, "controls.alpha", self.alpha, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -399,6 +439,7 @@ class Params:
     zeroshot: Zeroshot
     adapter: Adapter
     pointclip: Pointclip
+    controls: Controls
     fewshot: Fewshot
     fullshot: Fullshot
     ablations: Ablations

@@ -82,6 +82,11 @@ class AdapterJob:
     share: float = 0.0
     """Of each class's training objects, held out to choose the epoch on; 0: the last epoch."""
 
+    @property
+    def factor(self) -> float:
+        """What the cosines have been multiplied with in the logits."""
+        return self.recipe.scale
+
 
 def clip2point_recipe(settings: params.Adapter, *, epochs: int | None = None) -> Recipe:
     """CLIP2Point's training (section 5.2): AdamW at a constant rate, cosines without a scale."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from c2p.data.benchmarks import draw_counts, read_draw
-from c2p.evaluation.drawings import Clip2PointDrawing, Drawing, PointclipDrawing
+from c2p.evaluation.drawings import Clip2PointDrawing, Drawing, PointclipDrawing, PointclipV2Drawing
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,9 @@ class Jittered:
 
 
 def at_distance(drawing: Drawing, factor: float) -> Drawing:
-    """The same drawing with its camera at so many times the distance."""
+    """The same drawing with its camera at so many times the distance; PointCLIP V2's has none."""
+    if isinstance(drawing, PointclipV2Drawing):
+        return drawing
     if isinstance(drawing, Clip2PointDrawing):
         return Clip2PointDrawing(replace(drawing.settings, distance=factor * drawing.settings.distance))
     assert isinstance(drawing, PointclipDrawing)

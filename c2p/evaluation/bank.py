@@ -31,6 +31,7 @@ from c2p.evaluation.features import (
     place,
     write_array,
 )
+from c2p.evaluation.prompts import Prompts, from_templates
 from c2p.geometry.views import view_set
 
 log = logging.getLogger(__name__)
@@ -84,14 +85,13 @@ class EncodeJob:
 
 @dataclass(frozen=True)
 class TextJob:
-    """Classes whose prompts are to be encoded."""
+    """Classes whose texts are to be encoded."""
 
     label: str
     encoder: Path
     weights: str
-    classes: tuple[str, ...]
-    templates: tuple[str, ...]
-    """An ensemble where there are several: its mean is kept."""
+    prompts: tuple[tuple[str, ...], ...]
+    """Texts of every class: the direction of their mean is kept."""
     device: str
     out: Path
 
@@ -109,12 +109,11 @@ def open_source(path: Path) -> Source:
 def run_job(job: EncodeJob | TextJob) -> Path:
     """Encode and write the piece."""
     from c2p.models.clip import encode_images
-    from c2p.models.prompts import class_text, encode_prompts
 
     clip = _load(job.encoder, job.weights, job.device)
     with one_thread():
         if isinstance(job, TextJob):
-            return write_array(job.out, class_text(encode_prompts(clip, job.classes, job.templates)))
+            return write_array(job.out, _class_directions(clip, job.prompts))
         views = view_set(job.views)
         points, distances = _seen(job.source, job.split, job.rows, job.augmentation)
         draw = (
@@ -186,10 +185,14 @@ class Bank:
 
     def text(self, encoder: Path, templates: Sequence[str], classes: Sequence[str]) -> Path:
         """Plan the features (K, C) of the classes under an ensemble of templates, of length one; returns their file."""
-        texts = tuple(classes), tuple(templates)
-        out = place(self.folder, {"texts": texts, "encoder": self.weights(encoder), "code": self._code})
-        label = f"prompts {templates[0]}" + (f" and {len(templates) - 1} more" if len(templates) > 1 else "")
-        self._plan(TextJob(label, encoder, self.weights(encoder), *texts, self.device, out))
+        return self.prompts(encoder, from_templates(templates, classes))
+
+    def prompts(self, encoder: Path, prompts: Prompts) -> Path:
+        """Plan the features (K, C) of classes, each the mean of its texts, of length one; returns their file."""
+        out = place(self.folder, {"texts": prompts, "encoder": self.weights(encoder), "code": self._code})
+        more = sum(map(len, prompts)) - 1
+        label = f"prompts {prompts[0][0]!r} and {more} more"
+        self._plan(TextJob(label, encoder, self.weights(encoder), prompts, self.device, out))
         return out
 
     def make(self, map_: Map) -> None:
@@ -227,6 +230,16 @@ def logit_scale(encoder: Path) -> float:
     """CLIP's learnt factor on cosines, read from an encoder folder without building the model."""
     with safe_open(encoder / "open_clip_model.safetensors", framework="pt") as weights:
         return float(weights.get_tensor("logit_scale").exp())
+
+
+def _class_directions(clip: Any, prompts: Prompts) -> np.ndarray:
+    """One feature of length one a class, (K, C) float32, from its texts."""
+    from c2p.models.clip import encode_text
+    from c2p.models.prompts import class_text
+
+    features = encode_text(clip, [text for texts in prompts for text in texts]).cpu().numpy()
+    ends = np.cumsum([len(texts) for texts in prompts])
+    return np.concatenate([class_text(part[None]) for part in np.split(features, ends[:-1])])
 
 
 @lru_cache(maxsize=2)
@@ -269,4 +282,4 @@ def _digests(source: Source, split: str, rows: tuple[int, ...], augmentation: Au
 
 
 def _size(job: EncodeJob | TextJob) -> int:
-    return len(job.rows) if isinstance(job, EncodeJob) else len(job.classes) * len(job.templates)
+    return len(job.rows) if isinstance(job, EncodeJob) else sum(map(len, job.prompts))

@@ -1,4 +1,4 @@
-"""How a point cloud becomes the pictures an encoder sees: CLIP2Point's depth maps, or PointCLIP's projection.
+"""How a point cloud becomes the pictures an encoder sees: CLIP2Point's depth maps, or PointCLIP's projections.
 
 Legend: B object, V view, P point, H = W pixels.
 """
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from c2p import params
 from c2p.geometry.depth import depth_images, depth_maps, pointclip_depth
+from c2p.geometry.voxels import voxel_images
 
 POINTCLIP_ZEROSHOT_DISTANCE = 1.6
 POINTCLIP_FEWSHOT_DISTANCE = 1.4
@@ -63,4 +64,26 @@ class PointclipDrawing:
         return maps.unsqueeze(2).expand(-1, -1, 3, -1, -1)
 
 
-Drawing = Clip2PointDrawing | PointclipDrawing
+@dataclass(frozen=True)
+class PointclipV2Drawing:
+    """PointCLIP V2's projection: smooth pictures from a voxel grid, not standardised, as published."""
+
+    standardise = False
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """All that decides the pictures."""
+        return {"drawing": "pointclip_v2"}
+
+    def draw(self, points: Tensor, rotations: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """Points (B, P, 3) float32 and rotations (V, 3, 3) to pictures (B, V, 3, H, W) in [0, 1], white = empty.
+
+        They have the encoder's size already: bilinear with aligned corners, as published.
+        """
+        images = functional.interpolate(
+            voxel_images(points, rotations), image_size, mode="bilinear", align_corners=True
+        )
+        return images.unsqueeze(2).expand(-1, -1, 3, -1, -1)
+
+
+Drawing = Clip2PointDrawing | PointclipDrawing | PointclipV2Drawing

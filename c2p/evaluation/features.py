@@ -25,6 +25,7 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 FEATURE_CODE = (
     "c2p.geometry.depth",
     "c2p.geometry.views",
+    "c2p.geometry.voxels",
     "c2p.models.clip",
     "c2p.models.prompts",
     "c2p.evaluation.drawings",

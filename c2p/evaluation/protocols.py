@@ -4,7 +4,8 @@ Each gives plain nested metrics, dataset -> method -> {mean, std, seeds, class_m
 in percent (c2p.evaluation.scores.summarise says what each is); `inputs` is a digest of the benchmark file and the
 weights behind the numbers. dataset -> `set` describes the benchmark set itself; few-shot only, dataset -> `curve` ->
 shots -> method has the same metrics of other numbers of shots. Probabilities are softmax of cosines times CLIP's
-learnt logit scale, for every method: adapters whose recipe trains without a scale are read with it too.
+learnt logit scale, for every method: adapters whose recipe trains without a scale are read with it too. What
+controls.methods names stands beside the tables' own methods.
 
 Legend: N object, V view, C feature width, K class.
 """
@@ -20,15 +21,14 @@ from c2p import params
 from c2p.evaluation import methods
 from c2p.evaluation.bank import Map, Source, logit_scale, open_source, serial
 from c2p.evaluation.drawings import Clip2PointDrawing
-from c2p.evaluation.experiment import AdaptedCell, Experiment, adapt, check_classes, describe
+from c2p.evaluation.experiment import Experiment, describe
 from c2p.evaluation.features import read_features
+from c2p.evaluation.trained import AdaptedCell, adapt
+from c2p.evaluation.untrained import plan_trial, score_trial
 from c2p.evaluation.zeroshot import zeroshot_logits
 from c2p.models.templates import templates_of
 
 Metrics = dict[str, dict[str, Any]]
-
-VALIDATION = "validation"
-"""Name of the benchmark file that holds the pre-training collection's validation split."""
 
 
 @dataclass(frozen=True)
@@ -54,41 +54,29 @@ def run_zeroshot(
 ) -> Metrics:
     """Table 1: zero-shot classification of every benchmark file.
 
+    Where controls.methods names it, PointCLIP with view weights searched on the test set stands beside it.
     The file `validation.parquet` is seen from all the views that were rendered and, where image_features are given,
     RGB views are classified beside its depth maps (section 5.1).
 
     Raises ValueError: a missing file or folder, or image features of other models than the validation split.
     """
-    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
-    seeds = settings.pretrain.seeds
-    plans = []
-    for path in benchmarks:
-        source, dataset = open_source(path), path.stem
-        check_classes(source.read(), dataset, trained=False)
-        views = settings.render.views if dataset == VALIDATION else settings.zeroshot.views
-        classes = source.read().classes
-        for method in methods.ZEROSHOT:
-            text = lab.bank.text(clip_dir, lab.templates(method), classes)
-            pieces: dict[int | None, tuple[Path, ...]] = {}
-            for position, seed in enumerate(seeds if method.pretrained else [None]):
-                label = f"{dataset} {method.slug}" + ("" if seed is None else f" seed {seed}")
-                encoder = lab.encoders(method, position)[0]
-                pieces[seed] = lab.bank.features(encoder, source, "test", lab.drawing(method), views, label=label)
-            plans.append((source, dataset, method, text, pieces))
+    lab = _lab(settings, clip_dir, encoder_dir, cache, device, map_)
+    listed = [*methods.ZEROSHOT, *_named((methods.SEARCHED_ON_TEST,), settings)]
+    trials = [
+        plan_trial(lab, open_source(path), path.stem, method, seeds=settings.pretrain.seeds)
+        for path in benchmarks
+        for method in listed
+    ]
     lab.bank.make(map_)
     metrics: Metrics = {path.stem: {"set": describe(open_source(path).read())} for path in benchmarks}
-    scale = logit_scale(clip_dir)
-    for source, dataset, method, text, pieces in plans:
-        prompts = np.load(text, allow_pickle=False)
-        logits = {seed: zeroshot_logits(read_features(files), prompts) for seed, files in pieces.items()}
-        encoders = {folder for position in range(len(seeds)) for folder in lab.encoders(method, position)}
-        metrics[dataset][method.slug] = lab.record(source, dataset, method.slug, logits, scale=scale) | {
-            "inputs": lab.inputs(source, [clip_dir, *encoders])
-        }
-        if dataset == VALIDATION and method.slug == "clip2point" and image_features is not None:
+    for trial in trials:
+        source, dataset = trial.source, trial.dataset
+        metrics[dataset][trial.method.slug] = score_trial(lab, trial)
+        if dataset == methods.VALIDATION and trial.method is methods.WITH and image_features is not None:
+            prompts = np.load(trial.text, allow_pickle=False)
             rgb = zeroshot_logits(_aligned(image_features, source.read().test.keys), prompts)
             slug = methods.RGB_VIEWS.slug
-            metrics[dataset][slug] = lab.record(source, dataset, slug, {None: rgb}, scale=scale) | {
+            metrics[dataset][slug] = lab.record(source, dataset, slug, {None: rgb}, scale=logit_scale(clip_dir)) | {
                 "inputs": lab.inputs(source, [clip_dir])
             }
     lab.finish(predictions)
@@ -107,10 +95,10 @@ def run_fewshot(
     map_: Map = serial,
 ) -> Metrics:
     """Table 2: k-shot classification of fewshot.dataset, and accuracy against shots (fewshot.curve)."""
-    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    lab = _lab(settings, clip_dir, encoder_dir, cache, device, map_)
     section = settings.fewshot
     source = _find(benchmarks, section.dataset)
-    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.ADAPTED]
+    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in (*methods.ADAPTED, *_named(methods.CONTROLS, settings))]
     adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, shots=section.shots, curve=section.curve)
     lab.finish(predictions)
     return {section.dataset: adapted}
@@ -128,11 +116,11 @@ def run_fullshot(
     map_: Map = serial,
 ) -> Metrics:
     """Table 3: classification of fullshot.dataset with all its training objects."""
-    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    lab = _lab(settings, clip_dir, encoder_dir, cache, device, map_)
     section = settings.fullshot
     source = _find(benchmarks, section.dataset)
     wanted = [methods.find(methods.ADAPTED, slug) for slug in ("pointclip", "clip2point")]
-    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in wanted]
+    cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in (*wanted, *_named(methods.CONTROLS, settings))]
     adapted = adapt(lab, source, section.dataset, cells, seeds=section.seeds, epochs=section.epochs)
     lab.finish(predictions)
     return {section.dataset: adapted}
@@ -150,7 +138,7 @@ def run_ablations(
     map_: Map = serial,
 ) -> Metrics:
     """Tables 4 and 5: adapters and paths, and depth renderings, on fewshot.dataset."""
-    lab = Experiment(settings, clip_dir=clip_dir, encoder_dir=encoder_dir, cache=cache, device=device, map_=map_)
+    lab = _lab(settings, clip_dir, encoder_dir, cache, device, map_)
     section = settings.fewshot
     source, dataset = _find(benchmarks, section.dataset), section.dataset
     cells = [AdaptedCell(m.slug, m, lab.drawing(m)) for m in methods.COMPONENTS]
@@ -182,6 +170,17 @@ def run_ablations(
         metrics[dataset][slug] = summary | {"inputs": lab.inputs(source, [clip_dir])}
     lab.finish(predictions)
     return metrics
+
+
+def _lab(settings: params.Params, clip_dir: Path, encoder_dir: Path, cache: Path, device: str, map_: Map) -> Experiment:
+    """An experiment with the depth encoder of every pre-training seed."""
+    encoders = [encoder_dir / f"seed-{seed}" for seed in settings.pretrain.seeds]
+    return Experiment(settings, clip_dir=clip_dir, depth_encoders=encoders, cache=cache, device=device, map_=map_)
+
+
+def _named(rows: Sequence[methods.Method], settings: params.Params) -> list[methods.Method]:
+    """Those of the rows that controls.methods names."""
+    return [method for method in rows if method.slug in settings.controls.methods]
 
 
 def _find(benchmarks: Sequence[Path], dataset: str) -> Source:

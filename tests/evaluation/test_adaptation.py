@@ -106,14 +106,14 @@ def test_test_objects_have_no_influence_on_training() -> None:
 
 def test_pointclip_recipe_learns() -> None:
     (train, labels), (test, wanted) = problem(0), problem(1)
-    recipe = pointclip_recipe(params.Pointclip(epochs=80, size=64, adapter_size=64), scale=20.0)
+    recipe = pointclip_recipe(params.Pointclip(epochs=80, size=64, adapter_size=64, prompts=""), scale=20.0)
     logits = train_and_classify("inter", [train], labels, [test], TEXT, recipe, seed=0)
     assert (logits.argmax(1) == wanted).mean() >= 0.9
     assert abs(logits).max() <= 20.0 + 1e-4
 
 
 def test_pointclip_rate_warms_up_and_falls() -> None:
-    recipe = pointclip_recipe(params.Pointclip(epochs=10, size=64, adapter_size=64), scale=20.0)
+    recipe = pointclip_recipe(params.Pointclip(epochs=10, size=64, adapter_size=64, prompts=""), scale=20.0)
     rates = [learning_rate(recipe, epoch) for epoch in range(10)]
     assert rates[0] == 1e-5
     assert rates[5] == pytest.approx(0.005)

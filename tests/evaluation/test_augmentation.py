@@ -111,7 +111,7 @@ def test_passes_are_encoded_once_for_all_seeds_shots_and_stages(
     assert len([name for name in encoded if " test" in name]) == 1 + 1 + 2
     assert len([name for name in encoded if " pass " in name]) == 2 * (1 + 1 + 2)
     assert f"objects: {3 * 4 * 9 + 4 * 12} to encode, in 16 pieces; 0 from the cache" in caplog.text
-    assert "modelnet40: 27 adapters to train, 0 from the cache" in caplog.text
+    assert "modelnet40: 45 heads to train, 0 from the cache" in caplog.text
     encoded.clear()
     caplog.clear()
     with caplog.at_level(logging.INFO):

@@ -91,8 +91,8 @@ def test_order_of_views_changes_nothing_zero_shot(lab: Any, tmp_path: Path, monk
 def test_one_view_is_enough(lab: Any, tmp_path: Path) -> None:
     settings = replace(lab.settings, zeroshot=replace(lab.settings.zeroshot, views="one"))
     metrics, rows = run(run_zeroshot, lab, lab.benchmarks[0], tmp_path / "a.parquet", settings=settings)
-    assert set(metrics) == {"set", "pointclip", "clip2point_without_pretraining", "clip2point"}
-    assert len(rows) == 12 * (1 + 1 + 2)
+    assert set(metrics) == {"set", "pointclip", "pointclip_v2", "clip2point_without_pretraining", "clip2point"}
+    assert len(rows) == 12 * (1 + 1 + 1 + 2)
 
 
 @pytest.mark.parametrize("selection", ["last", "heldout"])

@@ -12,13 +12,16 @@ import torch
 from torch.nn import functional
 
 from c2p.data.benchmarks import Benchmark, read_benchmark, write_benchmark
-from c2p.evaluation import bank, experiment
+from c2p.evaluation import bank, trained
 from c2p.evaluation.features import one_thread
 from c2p.evaluation.predictions import read_predictions
 from c2p.evaluation.protocols import ImageFeatures, run_ablations, run_fewshot, run_fullshot, run_zeroshot
 from c2p.geometry.depth import depth_images, depth_maps, pointclip_depth
 from c2p.geometry.views import view_set
 from c2p.models.clip import Clip, encode_images, encode_text, load_clip
+
+FEWSHOT = {"pointclip", "clip2point_without_pretraining", "clip2point", "linear_probe_depth", "tip_adapter_clip"}
+"""Table 2's methods, and the controls that the test's parameters name."""
 
 
 def arguments(lab: Any, **changes: Any) -> dict[str, Any]:
@@ -101,8 +104,7 @@ def test_same_bytes_with_and_without_a_cache(lab: Any, tmp_path: Path) -> None:
 
 def test_fewshot_takes_encoders_in_turn(lab: Any, tmp_path: Path) -> None:
     metrics = run_fewshot(lab.settings, predictions=tmp_path / "few.parquet", **arguments(lab))["modelnet40"]
-    slugs = {"pointclip", "clip2point_without_pretraining", "clip2point"}
-    assert set(metrics) == {"set", "curve"} | slugs
+    assert set(metrics) == {"set", "curve"} | FEWSHOT
     for slug in ("pointclip", "clip2point"):
         assert list(metrics[slug]["seeds"]) == ["0", "1", "2"]
     rows = read_predictions(tmp_path / "few.parquet", dataset="modelnet40", method="clip2point", seed=2)
@@ -118,16 +120,15 @@ def test_fewshot_takes_encoders_in_turn(lab: Any, tmp_path: Path) -> None:
 def test_curve_of_accuracy_against_shots(lab: Any, tmp_path: Path) -> None:
     metrics = run_fewshot(lab.settings, predictions=tmp_path / "few.parquet", **arguments(lab))["modelnet40"]
     assert list(metrics["curve"]) == ["1", "2", "3"]
-    slugs = {"pointclip", "clip2point_without_pretraining", "clip2point"}
     for k, summaries in metrics["curve"].items():
-        assert set(summaries) == slugs
+        assert set(summaries) == FEWSHOT
         alone = replace(lab.settings, fewshot=replace(lab.settings.fewshot, shots=int(k), curve=()))
         expected = run_fewshot(alone, **arguments(lab))["modelnet40"]
         assert "curve" not in expected
-        assert summaries == {slug: expected[slug] for slug in slugs}, "a point is what that many shots alone give"
-    assert {slug: metrics[slug] for slug in slugs} == metrics["curve"]["2"]
+        assert summaries == {slug: expected[slug] for slug in FEWSHOT}, "a point is what that many shots alone give"
+    assert {slug: metrics[slug] for slug in FEWSHOT} == metrics["curve"]["2"]
     rows = pq.read_table(tmp_path / "few.parquet").to_pylist()
-    assert len(rows) == 3 * 3 * 12, "methods, seeds and objects of the headline's shots alone"
+    assert len(rows) == 5 * 3 * 12, "methods, seeds and objects of the headline's shots alone"
 
 
 def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
@@ -144,7 +145,7 @@ def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
 
 def test_ablations_encode_what_the_curve_does(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the curve has more shots than the headline, and where there is no curve."""
-    monkeypatch.setattr(experiment, "ENCODE_ALL_SHARE", 2.0)
+    monkeypatch.setattr(trained, "ENCODE_ALL_SHARE", 2.0)
     encoded: list[str] = []
 
     def counting(function: Any, jobs: Any, *, names: Any = None) -> list[Any]:
@@ -166,14 +167,15 @@ def test_ablations_encode_what_the_curve_does(lab: Any, tmp_path: Path, monkeypa
 def test_fullshot_uses_every_training_object(lab: Any) -> None:
     full = run_fullshot(lab.settings, **arguments(lab))["modelnet40"]
     assert set(full["clip2point"]) == {"mean", "std", "seeds", "class_mean", "ece", "interval", "inputs"}
-    assert set(full) == {"set", "pointclip", "clip2point"}
+    assert set(full) == {"set", "pointclip", "clip2point", "linear_probe_depth", "tip_adapter_clip"}
     settings = replace(
         lab.settings,
         fewshot=replace(lab.settings.fewshot, shots=3, seeds=(0, 1)),
         adapter=replace(lab.settings.adapter, epochs=lab.settings.fullshot.epochs),
     )
     few = run_fewshot(settings, **arguments(lab))["modelnet40"]
-    assert few["clip2point"] == full["clip2point"], "three shots of three objects a class are all of them"
+    for slug in ("clip2point", "linear_probe_depth", "tip_adapter_clip"):
+        assert few[slug] == full[slug], "three shots of three objects a class are all of them"
 
 
 def test_inputs_follow_weights_and_benchmark(lab: Any, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_only_missing_pieces_are_made(lab: Any, tmp_path: Path, monkeypatch: pyt
 
     changes = {"cache": tmp_path / "cache", "map_": counting, "benchmarks": lab.benchmarks[:1]}
     first = run_zeroshot(lab.settings, **arguments(lab, **changes))
-    assert len(made) == 2 + 4 * 3, "two prompts, four encodings of twelve objects in pieces of five"
+    assert len(made) == 3 + 5 * 3, "three prompts, five encodings of twelve objects in pieces of five"
     victim = sorted((tmp_path / "cache").iterdir())[3]
     victim.unlink()
     made.clear()
