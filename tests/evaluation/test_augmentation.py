@@ -99,7 +99,7 @@ def test_passes_are_encoded_once_for_all_seeds_shots_and_stages(
 
     def counting(function: Any, jobs: Any, *, names: Any = None) -> list[Any]:
         if function is bank.run_job:
-            encoded.extend(names)
+            encoded.extend(n for job, n in zip(jobs, names, strict=True) for _ in getattr(job, "towers", (None,)))
         return [function(job) for job in jobs]
 
     where = {"clip_dir": lab.clip, "encoder_dir": lab.encoders, "benchmarks": lab.benchmarks}

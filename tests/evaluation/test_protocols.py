@@ -143,6 +143,11 @@ def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
     )
 
 
+def encoders(job: Any) -> tuple[Any, ...]:
+    """Those that share a job of the bank; prompts have one."""
+    return getattr(job, "towers", (None,))
+
+
 def test_ablations_encode_what_the_curve_does(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the curve has more shots than the headline, and where there is no curve."""
     monkeypatch.setattr(trained, "ENCODE_ALL_SHARE", 2.0)
@@ -150,7 +155,7 @@ def test_ablations_encode_what_the_curve_does(lab: Any, tmp_path: Path, monkeypa
 
     def counting(function: Any, jobs: Any, *, names: Any = None) -> list[Any]:
         if function is bank.run_job:
-            encoded.extend(name for name in names if " train" in name)
+            encoded.extend(n for job, n in zip(jobs, names, strict=True) for _ in encoders(job) if " train" in n)
         return [function(job) for job in jobs]
 
     few = replace(lab.settings.fewshot, shots=1, curve=(2,), seeds=(0, 1))
@@ -198,7 +203,7 @@ def test_only_missing_pieces_are_made(lab: Any, tmp_path: Path, monkeypatch: pyt
     made: list[str] = []
 
     def counting(function: Any, jobs: Any, *, names: Any = None) -> list[Any]:
-        made.extend(names)
+        made.extend(n for job, n in zip(jobs, names, strict=True) for _ in encoders(job))
         return [function(job) for job in jobs]
 
     changes = {"cache": tmp_path / "cache", "map_": counting, "benchmarks": lab.benchmarks[:1]}
