@@ -23,7 +23,7 @@ from c2p.geometry.meshes import rotate_up
 from c2p.geometry.views import view_set
 from c2p.models.clip import Clip, encode_images, encode_text, load_clip
 from c2p.models.device import compute_device
-from c2p.models.encoder_folder import HUB, find_folder, find_preprocessing
+from c2p.models.encoder_folder import HUB, find_folder, find_preprocessing, find_teacher
 from c2p.models.folder import ModelError
 from c2p.models.photographs import square_pictures
 from c2p.models.preprocessing import Preprocessing
@@ -48,7 +48,7 @@ def load(
     path: its folder, as the stage `select` leaves it, a hub cache folder, or `hf-hub:OWNER/NAME`.
     device: `cpu`, `cuda` or `cuda:N`; None: what C2P_DEVICE says, else the first GPU, else the CPU.
     teacher: folder or `hf-hub:OWNER/NAME` of the CLIP whose language it speaks, wanted by `encode_images` only; None:
-    the folder `clip` beside that of the encoder.
+    the folder `clip` beside that of the encoder, or of all seeds'.
     settings: parameters, or their file, that say how shapes are drawn; None: those that lie beside the encoder.
 
     Raises ValueError, one line: no such encoder, an encoder without settings, a device that is not there.
@@ -57,7 +57,7 @@ def load(
     preprocessing = find_preprocessing(folder, settings)
     clip = load_clip(folder)
     clip.model.to(_device(device))
-    return Encoder(clip, preprocessing, teacher=Path(path).parent / "clip" if teacher is None else teacher)
+    return Encoder(clip, preprocessing, teacher=find_teacher(path) if teacher is None else teacher)
 
 
 class Encoder:

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     out = picture_name("--show", options.show, (".png", ".html")) if options.show else None
     from c2p.data.shapereading import ReadersDied
-    from c2p.models.encoder_folder import find_folder, find_preprocessing
+    from c2p.models.encoder_folder import find_folder, find_preprocessing, find_teacher
 
     folder = find_folder(options.encoder)
     settings = find_preprocessing(folder, options.params)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     def encoder() -> "Encoder":
         from c2p.encoder import load  # PyTorch takes seconds: processes read shapes meanwhile
 
-        return load(folder, settings=options.params, teacher=options.teacher or _beside(options.encoder))
+        return load(folder, settings=options.params, teacher=options.teacher or find_teacher(options.encoder))
 
     try:
         collection = _collection(options, folder, settings, encoder)
@@ -105,13 +105,6 @@ def _open_query(options: argparse.Namespace, settings: "Preprocessing") -> "str 
 
         return read_photograph(options.image)
     return str(options.text)
-
-
-def _beside(encoder: str) -> str:
-    """Where the pipeline has the teacher of an encoder; the hub has none beside it."""
-    from c2p.models.encoder_folder import HUB
-
-    return "models/clip" if encoder.startswith(HUB) else str(Path(encoder).parent / "clip")
 
 
 def _collection(

@@ -175,7 +175,8 @@ def _below(folder: Path) -> Iterator[Path]:
     """Files below a folder; nothing hidden."""
     for place, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        paths = (Path(place, name) for name in sorted(names) if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())  # a pipe would keep us waiting
 
 
 def _root(member: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from c2p.data.archive import printable
 from c2p.data.files import sha256, write_atomic
 from c2p.data.models import UpAxis
 from c2p.data.shapereading import Read, Reading, read_clouds
@@ -79,8 +80,8 @@ class Collection:
     """Shapes that were read and encoded now; the others came from the index."""
 
     def name(self, address: str) -> str:
-        """An address without that of the collection."""
-        return address.removeprefix(str(self.place)).lstrip(":/\\")
+        """An address without that of the collection, as it can be printed."""
+        return printable(address.removeprefix(str(self.place)).lstrip(":/\\"))
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def search_ready(
     new = list({digest: address for address, digest in reversed(digests.items()) if digest not in index}.items())[::-1]
     passing: dict[str, str] = {}
     if new:
+        write_index(index)  # where it can't be written, say so before the work is done
         try:
             _encode_new(new, index, passing, reading, encode, workers, advance)
         finally:

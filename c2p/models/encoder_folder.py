@@ -31,3 +31,13 @@ def find_preprocessing(folder: Path, settings: params.Params | Path | str | None
     if settings is None:
         return read_preprocessing(folder)
     return preprocessing_of(settings if isinstance(settings, params.Params) else params.load(settings))
+
+
+def find_teacher(path: Path | str) -> Path:
+    """Where the pipeline puts the teacher of an encoder: the folder `clip` beside it, or beside all seeds' encoders.
+
+    It may not be there: the hub has none beside an encoder.
+    """
+    beside = Path("models/clip") if str(path).startswith(HUB) else Path(path).parent / "clip"
+    above = beside.parent.parent / "clip"
+    return above if above.is_dir() and not beside.exists() else beside

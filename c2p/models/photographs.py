@@ -4,6 +4,7 @@ Letters: S side of the square, pixels.
 """
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ def read_photograph(path: Path | str) -> Image.Image:
     if not place.is_file():
         raise ModelError(f"{path}: no such picture")
     try:
-        with Image.open(io.BytesIO(place.read_bytes()), formats=FORMATS) as image:
-            return _rgb(ImageOps.exif_transpose(image))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(place.read_bytes()), formats=FORMATS) as image:
+                return _rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # hostile bytes meet Pillow
-        reason = "too large a picture" if isinstance(error, Image.DecompressionBombError) else "no readable picture"
+        bomb = isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning)
+        reason = "too large a picture" if bomb else "no readable picture"
         raise ModelError(f"{path}: {reason}; allowed: {', '.join(FORMATS)}") from None
 
 

@@ -20,6 +20,7 @@ from c2p.evaluation.drawings import Clip2PointDrawing
 from c2p.evaluation.features import read_features
 from c2p.evaluation.zeroshot import zeroshot_logits
 from c2p.models.clip import create_clip, encode_text, load_clip, save_clip
+from c2p.models.photographs import read_photograph
 from c2p.models.pictures import encode_pictures
 from c2p.models.preprocessing import PREPROCESSING_FILE, preprocessing_of, read_preprocessing, write_preprocessing
 from c2p.models.templates import templates_of
@@ -204,6 +205,24 @@ def test_texts_that_are_none(encoder: c2p.Encoder, texts: list[str]) -> None:
 def test_pictures_that_are_none(encoder: c2p.Encoder, images: object) -> None:
     with pytest.raises(ValueError, match="allowed"):
         encoder.encode_images(images)
+
+
+def test_pictures_that_are_too_large_are_not_unpacked(tmp_path: Path) -> None:
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "large.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "large.png").read_bytes()[:500])
+    (tmp_path / "text.png").write_text("no picture")
+    for name, said in (("large", "too large a picture"), ("cut", "picture"), ("text", "no readable picture")):
+        with pytest.raises(ValueError, match=said) as caught:
+            read_photograph(tmp_path / f"{name}.png")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_seeds_encoder_finds_the_teacher_of_all(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place.parent, tmp_path / "models")
+    shutil.copytree(place, tmp_path / "models/depth_encoder/seed-0")
+    picture = np.full((64, 64, 3), 99, np.uint8)
+    expected = c2p.load(place).encode_images(picture)
+    assert c2p.load(tmp_path / "models/depth_encoder/seed-0").encode_images(picture).tobytes() == expected.tobytes()
 
 
 def test_settings_travel_with_the_encoder(place: Path, lab: "Lab", tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Searching collections: what the index keeps, what is read again, and in which order shapes come."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from c2p.data import shapereading
@@ -200,3 +202,30 @@ def test_the_number_of_readers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("C2P_WORKERS", "none")
     with pytest.raises(ValueError, match="C2P_WORKERS: got 'none'"):
         reader_count()
+
+
+def test_a_reader_that_is_killed_ends_the_reading(folder: Path, reading: Reading) -> None:
+    addresses = [str(folder / "mesh-0.off")] * 200
+    reads = read_clouds(addresses, reading, workers=2)
+    assert next(reads).cloud is not None
+    for child in psutil.Process().children(recursive=True):
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+    with pytest.raises(ReadersDied, match="C2P_WORKERS=1"):
+        list(reads)
+
+
+def test_odd_names_can_be_printed_and_pipes_are_passed_over(folder: Path, tmp_path: Path, reading: Reading) -> None:
+    (folder / "two\nlines.off").write_text(OFF.format(height=9))
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.off")).write_text(OFF.format(height=8))
+    os.mkfifo(folder / "pipe.off")
+    collection = search(folder, tmp_path / "index", reading)
+    names = [collection.name(address) for address in collection.addresses]
+    assert {"two%0Alines.off", "%FF.off"} < set(names) and all(name.isprintable() for name in names)
+    assert len(names) == 9
+
+
+def test_an_index_that_can_not_be_written_is_told_first(folder: Path, tmp_path: Path, reading: Reading) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        search(folder, tmp_path / "file" / "index", reading, refuse)
