@@ -15,6 +15,7 @@ from c2p import params
 from c2p.data.cloudformats import CloudError, check_cloud
 from c2p.data.shapes import open_shape, standard_cloud
 from c2p.device import DeviceUnavailable
+from c2p.evaluation.bank import IMAGES_PER_BATCH
 from c2p.evaluation.drawings import Clip2PointDrawing
 from c2p.evaluation.features import encode_views
 from c2p.evaluation.labels import check_labels, shortened
@@ -32,8 +33,6 @@ from c2p.models.templates import templates_of
 
 VISUAL = "visual."
 """What the names of an image tower's weights begin with."""
-IMAGES_AT_ONCE = 96
-"""Depth maps that are drawn and encoded together."""
 
 
 def load(
@@ -114,7 +113,7 @@ class Encoder:
             clouds,
             self._rotations,
             lambda some, rotations: self._drawing.draw(some, rotations, self.clip.image_size),
-            max(1, IMAGES_AT_ONCE // len(self._rotations)),
+            max(1, IMAGES_PER_BATCH[self.clip.device.type] // len(self._rotations)),
             device=str(self.clip.device),
         )
 

@@ -40,7 +40,7 @@ CODE = (
     "c2p.models.clip",
 )
 """Modules whose text decides what a shape's feature is."""
-BATCH = 16
+BATCH = 32
 """Shapes encoded together."""
 SAVED_EVERY = 512
 """Shapes after which the index is written: what a kill may cost."""
