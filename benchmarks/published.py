@@ -154,7 +154,7 @@ def rasteriser(device: torch.device) -> tuple[Draw, str]:
             return torch.from_numpy(out)
 
         return draw, "compiled loops"
-    compiled: Draw = torch.compile(naive_map)
+    compiled: Draw = torch.compile(naive_map, dynamic=False)
     probe = torch.zeros(4, device=device)
     try:
         compiled(probe, probe, probe, 8, 0.1)

@@ -2,17 +2,20 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from c2p.data.features import read_features, read_text
+from c2p.data.features import ImageFeatures, read_features, read_text
 from c2p.data.files import sha256
-from c2p.data.manifest import read_manifest, read_points
+from c2p.data.manifest import FILE, read_manifest, read_points
+from c2p.data.pointset import PointSet
 from c2p.evaluation.revision import code_revision
 from c2p.geometry.views import view_set
-from c2p.models.clip import WEIGHTS_FILE, load_clip
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.device import compute_device
 from c2p.models.folder import clip_digest
@@ -34,6 +37,9 @@ from tasks.shard_map import Map
 from tasks.stage import Call
 from tasks.store import Store, key, link_into
 
+if TYPE_CHECKING:
+    from c2p.models.clip import Clip
+
 logger = logging.getLogger(__name__)
 CODE = Path(__file__).resolve().parent.parent / "c2p"
 
@@ -52,17 +58,43 @@ def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
         _train(params, root, seed, device, ranks)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage reads but for the teacher's network."""
+
+    train: PointSet
+    val: PointSet
+    targets: ImageFeatures
+    text: np.ndarray
+    """(K, T, C) float32, of every prompt."""
+    digests: tuple[str, str, str]
+    """Of the shards' manifest, the teacher and the image features."""
+
+
+def _read(layout: Layout, templates: tuple[str, ...]) -> Inputs:
+    manifest, teacher = read_manifest(layout.shards), clip_digest(layout.clip)
+    train, val = (read_points(manifest, split) for split in ("train", "val"))
+    targets = read_features(layout.features, manifest, "train", teacher=teacher)
+    text = read_text(layout.features, manifest.classes, templates)
+    return Inputs(train, val, targets, text, (sha256(layout.shards / FILE), teacher, targets.digest))
+
+
+def _load(layout: Layout, templates: tuple[str, ...]) -> tuple["Clip", Inputs]:
+    """The teacher and the data, side by side: open_clip takes seconds to import, and reading waits for the disk."""
+    with ThreadPoolExecutor(1, thread_name_prefix="inputs") as pool:
+        inputs = pool.submit(_read, layout, templates)
+        from c2p.models.clip import load_clip
+
+        return load_clip(layout.clip), inputs.result()
+
+
 def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: Ranks) -> None:
     layout, machine = Layout(root), training_machine()
-    manifest = read_manifest(layout.shards)
-    train, val = (read_points(manifest, split) for split in ("train", "val"))
-    targets = read_features(layout.features, manifest, "train", teacher=clip_digest(layout.clip))
-    clip = load_clip(layout.clip)
-    rotations = torch.as_tensor(view_set(params.render.views).rotations, dtype=torch.float32)
     templates = templates_of(params.zeroshot)
-    text = torch.from_numpy(class_text(read_text(layout.features, manifest.classes, templates)))
+    clip, inputs = _load(layout, templates)
+    rotations = torch.as_tensor(view_set(params.render.views).rotations, dtype=torch.float32)
+    text = torch.from_numpy(class_text(inputs.text))
     encoder = DepthEncoder.from_clip(clip).to(device)
-    inputs = [sha256(layout.shards / "manifest.parquet"), sha256(layout.clip / WEIGHTS_FILE), targets.digest]
     recipe = [
         replace(params.pretrain, seeds=(int(seed),)),
         params.depth,
@@ -70,9 +102,9 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
         templates,
         seed,
     ]
-    piece = key("pretrain", code_digest("tasks.pretrain"), inputs, recipe)
+    piece = key("pretrain", code_digest("tasks.pretrain"), inputs.digests, recipe)
     work = Store(root).folder(piece)
-    points, labels = torch.from_numpy(val.points), torch.from_numpy(val.labels)
+    points, labels = torch.from_numpy(inputs.val.points), torch.from_numpy(inputs.val.labels)
     curves_of = curves_folder(root, f"seed-{seed}-{piece[:8]}") if ranks.first else None
     with open_curves(curves_of) as curves:
         on_step, on_checkpoint = _observers(seed, curves, ranks)
@@ -93,8 +125,8 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
 
         pretrain(
             encoder,
-            torch.from_numpy(train.points),
-            torch.from_numpy(targets.values),
+            torch.from_numpy(inputs.train.points),
+            torch.from_numpy(inputs.targets.values),
             params.pretrain,
             params.depth,
             rotations,
@@ -106,9 +138,7 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
             machine=machine,
             origin={
                 "git": code_revision(CODE),
-                "data": inputs[0],
-                "teacher": inputs[1],
-                "features": inputs[2],
+                **dict(zip(("data", "teacher", "features"), inputs.digests, strict=True)),
             },
         )
     if ranks.first:

@@ -3,9 +3,7 @@
 Letters: B batch, H W pixels, C feature width, K texts.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch.nn import functional
 from c2p import params
 from c2p.data.files import write_bytes, write_json
 from c2p.models.architecture import Architecture, find_architecture
+from c2p.models.construction import bare_weights, fill_forgotten, quiet, random_weights
 from c2p.models.folder import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -103,7 +102,7 @@ def _build(plan: Architecture, *, seed: int) -> Clip:
     weights = read_weights(path) if path else None
     changed = {} if "quick_gelu" not in plan.config else {"quick_gelu": plan.config["quick_gelu"]}
     try:
-        with _quiet_construction(seed):
+        with quiet(), random_weights(seed) if weights is None else bare_weights():
             model = open_clip.create_model(
                 plan.identifier,
                 load_weights=False,
@@ -121,7 +120,9 @@ def _build(plan: Architecture, *, seed: int) -> Clip:
         ) from None
     except Exception as error:  # open_clip, timm, torch and tokenizers raise their own kinds
         raise ModelError(f"{plan.identifier}: open_clip can't build it ({one_line(error)})") from error
-    if weights is not None:
+    if weights is None:
+        fill_forgotten(model, name=plan.identifier, seed=seed)
+    else:
         fit_weights(model, weights, source=str(path))
     return _clip(model, tokenizer, plan.config)
 
@@ -151,23 +152,3 @@ def _clip(model: Any, tokenizer: Any, config: dict[str, Any]) -> Clip:
         width=config["embed_dim"],
         resize_mode=preprocess.get("resize_mode", RESIZE_MODE),
     )
-
-
-@contextmanager
-def _quiet_construction(seed: int) -> Iterator[None]:
-    """Random weights from `seed` without touching the global generator; open_clip's notes kept off the root logger."""
-    root = logging.getLogger()
-    handler = logging.NullHandler()  # without any handler, logging.info would install one on stderr for good
-    root.addHandler(handler)
-    root.addFilter(_refuse)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        root.removeFilter(_refuse)
-        root.removeHandler(handler)
-
-
-def _refuse(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.CRITICAL

@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from c2p.models.clip import Clip, encode_text
+from c2p.models.network import Clip
 
 
 def encode_prompts(clip: Clip, names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
     """Features of every prompt, each of length one: (K, T, C) float32."""
+    from c2p.models.clip import encode_text  # open_clip takes seconds to import
+
     prompts = [template.format(name) for name in names for template in templates]
     return encode_text(clip, prompts).cpu().numpy().reshape(len(names), len(templates), -1)
 

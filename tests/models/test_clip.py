@@ -23,6 +23,7 @@ from c2p.models.clip import (
     prepare_images,
     save_clip,
 )
+from c2p.models.construction import bare_weights, fill_forgotten, random_weights
 from c2p.models.depth_encoder import DepthEncoder, load_depth_encoder, load_visual, save_depth_encoder
 
 TEACHER = params.Teacher(
@@ -211,3 +212,41 @@ def test_images_of_a_wrong_shape_are_refused(clip: Clip) -> None:
         encode_images(clip, torch.zeros(2, 1, 64, 64))
     with pytest.raises(ModelError, match="at least one"):
         encode_text(clip, [])
+
+
+def test_weights_that_open_clip_forgets_are_random_numbers_of_the_seed(caplog: pytest.LogCaptureFixture) -> None:
+    """CoCa's caption decoder: without the mend it holds what lay in memory."""
+
+    class Forgetful(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.known = torch.nn.Linear(4, 5)
+            self.forgotten = torch.nn.Parameter(torch.empty(64, 300))
+
+    def made(seed: int) -> Forgetful:
+        with random_weights(seed):
+            model = Forgetful()
+        fill_forgotten(model, name="forgetful", seed=seed)
+        return model
+
+    state = torch.get_rng_state()
+    with caplog.at_level("INFO", "c2p"):
+        one, same, other = made(1), made(1), made(2)
+    assert torch.equal(one.forgotten, same.forgotten) and torch.equal(one.known.weight, same.known.weight)
+    assert not torch.equal(one.forgotten, other.forgotten)
+    assert one.forgotten.std().item() == pytest.approx(64**-0.5, rel=0.05)
+    assert "forgetful: open_clip leaves forgotten without numbers; it gets random ones" in caplog.messages
+    assert torch.equal(state, torch.get_rng_state()) and not torch.are_deterministic_algorithms_enabled()
+
+
+def test_nothing_is_drawn_where_weights_are_at_hand() -> None:
+    with bare_weights():
+        linear = torch.nn.Linear(3, 2)
+        linear.weight.data.fill_(7)
+        torch.nn.init.normal_(linear.weight)
+        torch.nn.init.uniform_(tensor=linear.weight)
+        torch.nn.init.xavier_uniform_(linear.weight)
+        torch.nn.init.kaiming_uniform_(linear.weight)
+        assert linear.weight.eq(7).all()
+        torch.nn.init.trunc_normal_(linear.weight)  # drawn in earnest
+    assert linear.weight.abs().max() <= 2
