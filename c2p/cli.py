@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         classify,
         data,
         doctor,
+        evaluate,
         export,
         profile,
         push,
@@ -50,7 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser("c2p", description=DESCRIPTION, epilog=EPILOG)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (profile, doctor, data, shards, store, render, classify, retrieve, tables, report, export, push):
+    for module in (
+        *(profile, doctor, data, shards, store, render),
+        *(classify, retrieve, evaluate, tables, report, export, push),
+    ):
         module.add_to(commands)
     return parser
 
