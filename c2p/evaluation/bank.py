@@ -1,7 +1,8 @@
 """The bank: features of benchmark sets under frozen encoders, planned first, then made piece by piece.
 
 Planning gives the files a feature set will lie in and remembers which of them are missing; `make` hands the missing
-ones out as jobs. A piece is named by all it depends on, so stages share pieces and a killed run keeps what it had.
+ones out as jobs. A piece is named by all it depends on, so stages share pieces and a killed run keeps what it had;
+what that is stands beside it as JSON.
 
 Legend: N object, V view, P point, C feature width, K class.
 """
@@ -9,7 +10,7 @@ Legend: N object, V view, P point, C feature width, K class.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ import torch
 from safetensors import safe_open
 
 from c2p.data.benchmarks import Benchmark, read_benchmark
+from c2p.data.files import write_json
 from c2p.evaluation.augmentation import Augmentation, Jittered
 from c2p.evaluation.drawings import Drawing
 from c2p.evaluation.features import (
@@ -222,6 +224,10 @@ class Bank:
                 log.info(
                     "%s: %d to encode, in %d pieces; %d from the cache", what, sum(map(_size, todo)), len(todo), known
                 )
+        for job in missing:
+            if isinstance(job, EncodeJob):
+                for tower in job.towers:
+                    write_json(tower.out.with_suffix(".json"), _provenance(job, tower))
         if missing:
             shared = _sharing(missing)
             map_(run_job, shared, names=[job.label for job in shared])
@@ -307,6 +313,22 @@ def _digests(source: Source, split: str, rows: tuple[int, ...], augmentation: Au
     """What of the objects decides their features; kept, since many adapters ask for the same ones."""
     points, distances = _seen(source, split, rows, augmentation)
     return {"points": digest_array(points)} | ({} if distances is None else {"distances": digest_array(distances)})
+
+
+def _provenance(job: EncodeJob, tower: Tower) -> dict[str, Any]:
+    """What a piece was first made from, for people: its name holds the digest of all that, and can't be read."""
+    return {
+        "encoder": tower.encoder.name,
+        "weights": tower.weights,
+        "set": job.source.path.name,
+        "set_sha256": job.source.sha256,
+        "split": job.split,
+        "rows": list(job.rows),
+        "views": job.views,
+        "drawing": job.drawing.key,
+        "augmentation": asdict(job.augmentation) if job.augmentation else None,
+        "code": digest_code(),
+    }
 
 
 def _size(job: EncodeJob | TextJob) -> int:

@@ -1,5 +1,6 @@
 """The experiments at a tiny size, against the same numbers computed without bank, cache and jobs."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -209,12 +210,25 @@ def test_only_missing_pieces_are_made(lab: Any, tmp_path: Path, monkeypatch: pyt
     changes = {"cache": tmp_path / "cache", "map_": counting, "benchmarks": lab.benchmarks[:1]}
     first = run_zeroshot(lab.settings, **arguments(lab, **changes))
     assert len(made) == 3 + 5 * 3, "three prompts, five encodings of twelve objects in pieces of five"
-    victim = sorted((tmp_path / "cache").iterdir())[3]
+    victim = sorted((tmp_path / "cache").glob("*.npy"))[3]
     victim.unlink()
     made.clear()
     assert run_zeroshot(lab.settings, **arguments(lab, **changes)) == first
     assert len(made) == 1
     assert victim.exists()
+
+
+def test_what_a_piece_was_made_from_stands_beside_it(lab: Any, tmp_path: Path) -> None:
+    run_zeroshot(lab.settings, **arguments(lab, cache=tmp_path, benchmarks=lab.benchmarks[:1]))
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    drawn = sorted((facts["encoder"], facts["drawing"]["drawing"]) for facts in found.values())
+    assert drawn == [
+        *(("clip", drawing) for drawing in ("clip2point", "pointclip", "pointclip_v2")),
+        *((encoder, "clip2point") for encoder in ("seed-0", "seed-4")),
+    ]
+    for stem, facts in found.items():
+        assert len(np.load(tmp_path / f"{stem}.npy")) == len(facts["rows"]) == 12
+        assert (facts["set"], facts["split"], facts["augmentation"]) == ("modelnet40.parquet", "test", None)
 
 
 @pytest.mark.parametrize(
