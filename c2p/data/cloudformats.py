@@ -124,7 +124,7 @@ def _npy(data: bytes) -> np.ndarray:
     except CloudError:
         raise
     except (ValueError, EOFError, OSError, TypeError) as error:
-        raise CloudError(f"not an .npy file ({_line(error)})") from None
+        raise CloudError(f"not an .npy file ({_line(error).removeprefix('npy: ')})") from None
 
 
 def _npz(data: bytes, name: str, row: int | None) -> np.ndarray:

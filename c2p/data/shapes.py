@@ -146,13 +146,13 @@ def _split(address: str) -> tuple[Path, str]:
     """The file of an address and what follows its colon."""
     if Path(address).is_file():
         return Path(address), ""
-    if Path(address).is_dir():
+    if address.strip() and Path(address).is_dir():
         raise ShapeError(f"{address}: a folder; name a file in it, or use `c2p retrieve --in {address}`")
     places = [place for place, character in enumerate(address) if character == ":"]
     for place in reversed(places):
         if Path(address[:place]).is_file():
             return Path(address[:place]), address[place + 1 :]
-    raise ShapeError(f"{address}: no such file; give a mesh, a cloud, or ARCHIVE.zip:MEMBER")
+    raise ShapeError(f"{address or repr(address)}: no such file; give a mesh, a cloud, or ARCHIVE.zip:MEMBER")
 
 
 def _member(file: Path, part: str) -> tuple[str, str]:

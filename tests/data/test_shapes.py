@@ -70,6 +70,7 @@ def test_up_is_turned_for_meshes_and_clouds(folder: Path, settings: Render) -> N
     [
         ("{folder}", "a folder; name a file in it"),
         ("{folder}/absent.off", "no such file"),
+        ("", "'': no such file"),
         ("{folder}/notes.md", "a .md file; allowed: off"),
         ("{folder}/a.off:3", "no part '3': the file holds one mesh"),
         ("{folder}/c.npz", "2 arrays; name one"),
