@@ -75,8 +75,8 @@ def _read(layout: Layout, templates: tuple[str, ...]) -> Inputs:
     manifest, teacher = read_manifest(layout.shards), clip_digest(layout.clip)
     train, val = (read_points(manifest, split) for split in ("train", "val"))
     targets = read_features(layout.features, manifest, "train", teacher=teacher)
-    text = read_text(layout.features, manifest.classes, templates)
-    return Inputs(train, val, targets, text, (sha256(layout.shards / FILE), teacher, targets.digest))
+    digests = sha256(layout.shards / FILE), teacher, targets.digest
+    return Inputs(train, val, targets, read_text(layout.features, manifest.classes, templates), digests)
 
 
 def _load(layout: Layout, templates: tuple[str, ...]) -> tuple["Clip", Inputs]:
