@@ -125,7 +125,11 @@ def test_held_out_objects_are_used_where_asked(lab: Any, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_same_bytes_with_and_without_workers(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bank, "PIECE", 5)
-    settings = replace(lab.settings, adapter=replace(lab.settings.adapter, draws=1, selection="heldout"))
+    settings = replace(
+        lab.settings,
+        adapter=replace(lab.settings.adapter, draws=1, selection="heldout"),
+        fewshot=replace(lab.settings.fewshot, curve=(), seeds=(0, 1)),
+    )
     written = []
     with WorkerPool(2) as pool:
         for number, map_ in enumerate((bank.serial, pool.map)):
