@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -40,12 +41,14 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(command=run)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Print a table of accuracies, and write them as JSON where a file is named."""
+def run(options: argparse.Namespace) -> int:
+    """Print a table of accuracies, and write them as JSON where a file is named; 1: a process was killed."""
     if options.methods == "list":
         print(_listing())
-        return
+        return 0
     shots, seeds, path = parse_shots(options.shots), parse_seeds(options.seeds), find_set(options.dataset)
+    from concurrent.futures.process import BrokenProcessPool
+
     from c2p.data.files import write_json
     from c2p.data.shapereading import reader_count
     from c2p.evaluation.evaluate import evaluate, undefined
@@ -59,23 +62,29 @@ def run(options: argparse.Namespace) -> None:
     workers = reader_count() if options.workers is None else options.workers
     if workers < 1:
         raise ValueError(f"--workers: got {workers}; allowed: a whole number of at least 1")
-    metrics = evaluate(
-        load(options.params),
-        path,
-        encoder=options.encoder,
-        clip_dir=options.clip,
-        slugs=slugs,
-        shots=shots,
-        seeds=seeds,
-        cache=options.cache,
-        device=device,
-        map_=partial(_work, workers=1 if device.startswith("cuda") else workers),
-    )
+    try:
+        metrics = evaluate(
+            load(options.params),
+            path,
+            encoder=options.encoder,
+            clip_dir=options.clip,
+            slugs=slugs,
+            shots=shots,
+            seeds=seeds,
+            cache=options.cache,
+            device=device,
+            map_=partial(_work, workers=1 if device.startswith("cuda") else workers),
+        )
+    except BrokenProcessPool:
+        told = "a process was killed, often for lack of memory; what was finished is kept: run again with --workers 1"
+        print(f"c2p: {told}", file=sys.stderr)
+        return 1
     print("\n".join(table(path.stem, metrics)))
     if absent := undefined(slugs, shots):
         print(f"Not defined {'; '.join(absent)}.")
     if options.out is not None:
         write_json(options.out, metrics)
+    return 0
 
 
 def parse_shots(text: str) -> list[int | None]:
@@ -157,7 +166,6 @@ def _work(
     """Run jobs in processes, with a progress bar on a terminal."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
 
     from tqdm import tqdm
 
@@ -167,9 +175,5 @@ def _work(
     pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=multiprocessing.get_context("spawn"))
     try:
         return list(bar(pool.map(function, jobs)))
-    except BrokenProcessPool:
-        raise OSError(
-            "a process was killed, often for lack of memory; what was finished is kept: run again with --workers 1"
-        ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -6,15 +6,14 @@ those of the training shots, or, in the method that is marked so, the test set's
 Legend: N object, V view, K class, G grid.
 """
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 
-from c2p.evaluation.selection import best, merit
-
 LEVELS = (0.25, 0.5, 0.75, 1.0)
 """Weights tried for each view (PointCLIP's published code)."""
-CHUNK = 2**22
+CHUNK = 2**20
 """Logits computed at a time."""
 
 
@@ -41,16 +40,27 @@ def search_view_weights(cosines: np.ndarray, labels: np.ndarray, *, scale: float
     """
     if len(labels) == 0:
         raise ValueError("0 objects to search view weights on; allowed: at least 1")
+    grid = view_grid(cosines.shape[1])
+    right = np.concatenate([(logits.argmax(axis=2) == labels).sum(axis=1) for logits in _over(grid, cosines)])
+    winners = grid[right == right.max()]
+    likelihoods = np.concatenate([_likelihood(scale * logits, labels) for logits in _over(winners, cosines)])
+    return winners[likelihoods.argmax()]
+
+
+def _over(grid: np.ndarray, cosines: np.ndarray) -> Iterator[np.ndarray]:
+    """Logits (g, N, K) float64 of every row of a grid (G, V), some rows at a time."""
     objects, views, classes = cosines.shape
-    grid = view_grid(views)
     flat = cosines.transpose(1, 0, 2).reshape(views, -1).astype(np.float64)
-    right = np.empty(len(grid), np.int64)
     step = max(1, CHUNK // (objects * classes))
     for start in range(0, len(grid), step):
-        logits = (grid[start : start + step] @ flat).reshape(-1, objects, classes)
-        right[start : start + step] = (logits.argmax(axis=2) == labels).sum(axis=1)
-    winners = grid[right == right.max()]
-    return winners[best([merit(scale * weighted_logits(cosines, weights), labels) for weights in winners])]
+        yield (grid[start : start + step] @ flat).reshape(-1, objects, classes)
+
+
+def _likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Mean log-likelihood (g,) of the labels under logits (g, N, K)."""
+    highest = logits.max(axis=2)
+    spread = np.exp(logits - highest[..., None]).sum(axis=2)
+    return (logits[:, np.arange(len(labels)), labels] - highest - np.log(spread)).mean(axis=1)
 
 
 def weighted_logits(cosines: np.ndarray, weights: np.ndarray) -> np.ndarray:

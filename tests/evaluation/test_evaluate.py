@@ -1,6 +1,7 @@
 """Any method on any file: the protocols' numbers, the table people read, and one clear line for what can't be."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 
 from c2p import params
 from c2p.cli import main
-from c2p.commands.evaluate import parse_shots
+from c2p.commands.evaluate import _work, parse_shots
 from c2p.evaluation import methods
 from c2p.evaluation.evaluate import evaluate
 from c2p.evaluation.protocols import run_fewshot, run_zeroshot
@@ -154,3 +155,21 @@ def test_an_encoder_of_another_width(
     project[1] = str(tmp_path / "narrow")
     assert main([*project, "--set", str(lab.benchmarks[0]), "--methods", "clip2point"]) == 2
     assert "narrow: features of width 64; allowed: 128, the width of" in capsys.readouterr().err
+
+
+def test_a_killed_process_is_one_line_and_a_failure(
+    lab: Any, project: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> None:
+        _work(os._exit, [1, 1], workers=2)
+
+    monkeypatch.setattr("c2p.evaluation.evaluate.evaluate", killed)
+    assert main([*project, "--set", str(lab.benchmarks[0])]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert "a process was killed" in said[0]
+    assert "--workers 1" in said[0]
+
+
+def test_processes_give_the_same_in_the_same_order() -> None:
+    assert _work(abs, [-3, 2, -1], workers=2) == _work(abs, [-3, 2, -1], workers=1) == [3, 2, 1]
