@@ -416,6 +416,9 @@ class Ablations:
 
     dilations: tuple[int, ...]
     """Paper: 1, 2, 4."""
+    cross_only: bool
+    """Whether one more depth encoder is pre-trained, without the intra-modality loss (section 5.6): it costs as much as
+    one of pretrain.seeds."""
 
     def __post_init__(self) -> None:
         _not_empty(self, "dilations")

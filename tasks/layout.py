@@ -61,6 +61,11 @@ class Layout:
         return self.root / "models/depth_encoder"
 
     @property
+    def cross_only(self) -> Path:
+        """The depth encoder of the control without the intra-modality loss, and its checkpoints."""
+        return self.root / "models/cross_only"
+
+    @property
     def store(self) -> Path:
         """Content-keyed store of finished pieces."""
         return self.root / ".c2p"

@@ -45,17 +45,22 @@ CODE = Path(__file__).resolve().parent.parent / "c2p"
 
 
 def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
-    """Pre-train seed `seed` into models/pretrain/seed-<seed>; a killed run goes on from its last checkpoint.
+    """Pre-train seed `seed` into models/pretrain/seed-<seed>."""
+    train(params, root, seed, Layout(root).pretrain / f"seed-{seed}", Call("pretrain", {"seed": seed}))
 
-    With C2P_PROCESSES above 1, torchrun starts that many processes, which share every batch.
+
+def train(params: Params, root: Path, seed: str, out: Path, call: Call) -> None:
+    """Pre-train into a folder of checkpoints and their history; a killed run goes on from its last checkpoint.
+
+    With C2P_PROCESSES above 1, torchrun starts that many processes, which run `call` and share every batch.
     """
     processes = process_count()
     if must_launch(processes):
-        launch(Call("pretrain", {"seed": seed}), processes, root=root)
+        launch(call, processes, root=root)
         return
     device = torch.device("cuda", local_rank()) if joined() and compute_device().type == "cuda" else compute_device()
     with open_ranks(device) as ranks:
-        _train(params, root, seed, device, ranks)
+        _train(params, root, seed, out, device, ranks)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def _load(layout: Layout, templates: tuple[str, ...]) -> tuple["Clip", Inputs]:
         return load_clip(layout.clip), inputs.result()
 
 
-def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: Ranks) -> None:
+def _train(params: Params, root: Path, seed: str, out: Path, device: torch.device, ranks: Ranks) -> None:
     layout, machine = Layout(root), training_machine()
     templates = templates_of(params.zeroshot)
     clip, inputs = _load(layout, templates)
@@ -142,7 +147,6 @@ def _train(params: Params, root: Path, seed: str, device: torch.device, ranks: R
             },
         )
     if ranks.first:
-        out = layout.pretrain / f"seed-{seed}"
         for path in [*(c.path for c in list_checkpoints(work)), work / HISTORY_FILE]:
             link_into(path, out / path.name)
 

@@ -2,8 +2,8 @@
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from c2p.data.files import sha256, write_json
 from c2p.models.card import Chosen, model_card
@@ -29,25 +29,14 @@ def run(params: Params, root: Path, map_: Map) -> None:
     """
     layout = Layout(root)
     seeds = params.pretrain.seeds
-    histories = {seed: _history(layout.pretrain / f"seed-{seed}") for seed in seeds}
+    histories = {seed: read_history(layout.pretrain / f"seed-{seed}") for seed in seeds}
     selection = select_checkpoint(histories)
     clip = load_clip(layout.clip)
     chosen = {seed: _row(histories[seed], selection.epochs[seed]) for seed in seeds}
     told = {seed: Chosen(selection.epochs[seed], row[ACCURACY], row[CLASS_MEAN]) for seed, row in chosen.items()}
     for seed in seeds:
-        encoder = _encoder(clip, layout.pretrain / f"seed-{seed}", selection.epochs[seed])
-        card = model_card(
-            params,
-            seed=seed,
-            chosen=told,
-            width=clip.width,
-            image_size=clip.image_size[0],
-            mean=clip.mean,
-            std=clip.std,
-        )
-        for folder in [layout.encoder / f"seed-{seed}", *([layout.encoder] if seed == selection.seed else [])]:
-            save_depth_encoder(encoder, clip, folder, card)
-            write_preprocessing(params, folder)
+        outs = [layout.encoder / f"seed-{seed}", *([layout.encoder] if seed == selection.seed else [])]
+        save_chosen(params, clip, layout.pretrain / f"seed-{seed}", outs, seed=seed, told=told)
     rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
     write_history(layout.plots("pretrain"), rows)
     accuracies = {seed: {name: chosen[seed][name] for name in (ACCURACY, CLASS_MEAN)} for seed in seeds}
@@ -70,6 +59,36 @@ def run(params: Params, root: Path, map_: Map) -> None:
         )
 
 
+def save_chosen(
+    params: Params, clip: Clip, folder: Path, outs: Sequence[Path], *, seed: int, told: Mapping[int, Chosen]
+) -> None:
+    """Save the chosen checkpoint of a folder as a model, with its card, in every one of the outs.
+
+    told: what was chosen of every seed.
+    """
+    encoder = DepthEncoder.from_clip(clip)
+    path = next(c.path for c in list_checkpoints(folder) if c.epoch == told[seed].epoch)
+    load_visual(encoder, load_weights(path))
+    card = model_card(
+        params, seed=seed, chosen=told, width=clip.width, image_size=clip.image_size[0], mean=clip.mean, std=clip.std
+    )
+    for out in outs:
+        save_depth_encoder(encoder, clip, out, card)
+        write_preprocessing(params, out)
+
+
+def read_history(folder: Path) -> History:
+    """The history beside a folder's checkpoints.
+
+    Raises ValueError: there is none.
+    """
+    path = folder / HISTORY_FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: no such history; pre-train that seed with `dvc repro pretrain`")
+    history: History = json.loads(path.read_text(encoding="utf-8"))
+    return history
+
+
 def _row(history: History, epoch: int) -> dict[str, float]:
     return next(row for row in history if row["epoch"] == epoch)
 
@@ -77,18 +96,3 @@ def _row(history: History, epoch: int) -> dict[str, float]:
 def _rounded(values: dict[str, float]) -> dict[str, float]:
     """Six significant digits: what metrics show."""
     return {name: float(f"{value:.6g}") for name, value in values.items()}
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    path = folder / HISTORY_FILE
-    if not path.is_file():
-        raise ValueError(f"{path}: no such history; pre-train that seed with `dvc repro pretrain`")
-    history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return history
-
-
-def _encoder(clip: Clip, folder: Path, epoch: int) -> DepthEncoder:
-    encoder = DepthEncoder.from_clip(clip)
-    path = next(c.path for c in list_checkpoints(folder) if c.epoch == epoch)
-    load_visual(encoder, load_weights(path))
-    return encoder

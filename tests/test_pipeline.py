@@ -174,7 +174,7 @@ def test_pretraining_and_selection_never_see_a_benchmark() -> None:
     from tasks.closure import import_closure
 
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    for name in ("teacher", "features", "pretrain", "select"):
+    for name in ("teacher", "features", "pretrain", "select", "cross_only"):
         assert not [d for d in stages[name]["deps"] if "benchmarks" in d and d.startswith("data/")]
         files = {path.as_posix() for path in import_closure(f"tasks.{name}")}
         assert not [

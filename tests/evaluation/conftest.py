@@ -58,7 +58,7 @@ def small_settings() -> params.Params:
         controls=replace(whole.controls, methods=("linear_probe_depth", "tip_adapter_clip")),
         fewshot=params.Fewshot("modelnet40", 2, (1, 3), (0, 1, 2)),
         fullshot=params.Fullshot("modelnet40", (0, 1), 5),
-        ablations=params.Ablations((1, 2)),
+        ablations=params.Ablations((1, 2), cross_only=False),
     )
 
 

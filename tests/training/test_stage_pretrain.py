@@ -1,4 +1,4 @@
-"""The stages pretrain and select as processes: outs, two processes, metrics, and what they may not read."""
+"""The stages pretrain, select and cross_only as processes: outs, two processes, metrics, and what they may not read."""
 
 import csv
 import json
@@ -27,7 +27,8 @@ from tasks.stage import Call, run_stage
 root = Path.cwd()
 for seed in "01":
     run_stage(Call("pretrain", {"seed": seed}), root=root, map_=serial)
-run_stage(Call("select"), root=root, map_=serial)
+for stage in ("select", "cross_only"):
+    run_stage(Call(stage), root=root, map_=serial)
 inside = sorted(str(path.relative_to(root)) for path in opened if path.is_relative_to(root))
 print("OPENED", *inside)
 print("MODULES", *sorted(name for name in sys.modules if name.startswith(("c2p.", "tasks."))))
@@ -88,6 +89,12 @@ def test_two_processes_and_one_agree_and_nothing_reads_a_benchmark(project: Path
         for name in ("validation_accuracy", "validation_class_mean"):
             assert chosen[name] == pytest.approx(best[name], rel=1e-5)
         assert trained[f"seed_{seed}"]["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-5)
+    alone = json.loads((project / "models/cross_only/checkpoints/history.json").read_text())
+    both = history(project, 0)
+    assert len(alone) == len(both) and all(row["loss"] == pytest.approx(row["cross"], rel=1e-6) for row in alone)
+    assert any(row["loss"] != pytest.approx(row["cross"], rel=1e-3) for row in both), "there the losses are two"
+    names = sorted(p.name for p in (project / "models/depth_encoder/seed-0").iterdir())
+    assert sorted([*names, "checkpoints"]) == sorted(p.name for p in (project / "models/cross_only").iterdir())
     with (project / "plots/pretrain.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert {"loss", "intra", "cross", "sigma", "temperature", "lr", "grad_norm", "validation_accuracy"} <= set(table[0])
@@ -95,12 +102,23 @@ def test_two_processes_and_one_agree_and_nothing_reads_a_benchmark(project: Path
 
 
 def test_no_code_of_a_benchmark_set_is_in_the_closure() -> None:
-    for stage in ("pretrain", "select"):
+    for stage in ("pretrain", "select", "cross_only"):
         files = [path.as_posix() for path in import_closure(f"tasks.{stage}")]
         assert not [name for name in files if any(w in name for w in ("benchmarks", "scanobjectnn", "modelnet"))]
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    data = {d for stage in ("pretrain", "select") for d in graph[stage]["deps"] if d.startswith(("data/", "models/"))}
+    stages = ("pretrain", "select", "cross_only")
+    data = {d for stage in stages for d in graph[stage]["deps"] if d.startswith(("data/", "models/"))}
     assert data == {"data/features", "data/shards", "models/clip", "models/pretrain"}
+
+
+def test_the_control_may_be_left_out(tmp_path: Path) -> None:
+    from tasks.shard_map import serial
+    from tasks.stage import Call, run_stage
+
+    text = (ROOT / "params.yaml").read_text().replace("cross_only: true", "cross_only: false")
+    (tmp_path / "params.yaml").write_text(text)
+    run_stage(Call("cross_only"), root=tmp_path, map_=serial)
+    assert list((tmp_path / "models/cross_only").iterdir()) == []
 
 
 @pytest.mark.parametrize(
