@@ -1,4 +1,4 @@
-"""Stage ablations: adapters and paths, and depth renderings, Tables 4 and 5."""
+"""Stage ablations: adapters and paths, depth renderings, Tables 4 and 5, and the text's controls."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         encoder_dir=layout.encoder,
         benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
         cache=layout.evaluation,
+        cross_only=layout.cross_only if params.ablations.cross_only else None,
         predictions=layout.predictions("ablations"),
         map_=map_,
     )

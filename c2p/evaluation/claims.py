@@ -11,6 +11,7 @@ from math import hypot
 
 from c2p.evaluation.cells import Cell
 from c2p.evaluation.contents import CONTROLS
+from c2p.evaluation.methods import CROSS_ONLY
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,13 @@ def _renderings(low: str, high: str, *, among: str = "") -> Compare:
     return compare
 
 
+def _cross_only(cells: Sequence[Cell]) -> list[Comparison]:
+    """Compare the control without the intra-modality loss with Table 1 on the same set."""
+    both = {c.dataset: c for c in cells if c.table == "1" and c.method == _AFTER and c.mean is not None}
+    alone = [c for c in cells if c.table == CONTROLS and c.method == CROSS_ONLY.slug and c.mean is not None]
+    return [_pair("cross-modality loss only and both", c, both[c.dataset]) for c in alone if c.dataset in both]
+
+
 def _words(slug: str) -> str:
     return slug.replace("_", " ")
 
@@ -176,5 +184,6 @@ _CLAIMS: dict[str, tuple[tuple[str, Compare], ...]] = {
             "a path of its own for pre-trained knowledge beats a second CLIP",
             _methods(((CONTROLS, "dual_global_clip"), ("4", "dual_global"))),
         ),
+        ("both losses beat the cross-modality loss alone", _cross_only),
     ),
 }

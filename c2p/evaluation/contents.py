@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from c2p import params
-from c2p.evaluation import published
+from c2p.evaluation import methods, published
 from c2p.evaluation.cells import Cell, find_cell, other_cell
-from c2p.evaluation.methods import ADAPTED, AGGREGATIONS, RGB_VIEWS, ZEROSHOT, rendering_slug
+from c2p.evaluation.methods import ADAPTED, ADAPTER_VIEWS, AGGREGATIONS, RGB_VIEWS, ZEROSHOT, rendering_slug
 from c2p.evaluation.published import Published
 from c2p.geometry.views import view_set
 
@@ -24,22 +24,9 @@ ORDER = (
     "scanobjectnn_obj_bg",
     "scanobjectnn_pb_t50_rs",
     "meshes",
-    "validation",
+    methods.VALIDATION,
 )
-ADAPTER_VIEWS = "ten"
 ALL_SHOTS = "all"
-SEARCHED = {
-    "pointclip_searched_on_shots": "PointCLIP, view weights searched on the training shots",
-    "pointclip_searched_on_test": "PointCLIP, view weights searched on the test set, not comparable",
-}
-"""PointCLIP's zero-shot search of view weights, by slug in the metrics: as one may, and as it was published."""
-PLAIN = {
-    "linear_probe_clip": "Linear probe on CLIP's features",
-    "linear_probe_depth": "Linear probe on the depth encoder's features",
-    "tip_adapter_clip": "Tip-Adapter on CLIP's features",
-    "tip_adapter_depth": "Tip-Adapter on the depth encoder's features",
-}
-"""Controls of k-shot and full-shot classification, by slug in the metrics."""
 
 
 def build_cells(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> list[Cell]:
@@ -63,11 +50,9 @@ def build_cells(settings: params.Params, metrics: Metrics, names: Mapping[str, s
 
 def _zeroshot(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> Iterator[Cell]:
     for dataset in sorted({*metrics.get("zeroshot", {}), *names}, key=_rank):
-        validation = dataset == "validation"
-        views = len(view_set(settings.render.views if validation else settings.zeroshot.views))
-        for method in (*(m for m in ZEROSHOT if m.slug not in SEARCHED), RGB_VIEWS):
-            rgb = method is RGB_VIEWS
-            missing = "only the validation models have RGB views" if rgb and not validation else ""
+        for method in (*ZEROSHOT, RGB_VIEWS):
+            rgb = method is RGB_VIEWS and dataset != methods.VALIDATION
+            missing = "only the validation models have RGB views" if rgb else ""
             yield find_cell(
                 metrics,
                 "zeroshot",
@@ -77,7 +62,7 @@ def _zeroshot(settings: params.Params, metrics: Metrics, names: Mapping[str, str
                 heads=(names.get(dataset, dataset),),
                 column=method.label,
                 pretrained=method.pretrained,
-                views=None if missing else views,
+                views=None if missing else len(view_set(method.views(settings, dataset))),
                 shots=0,
                 published=published.ZEROSHOT.get((dataset, method.slug)),
                 missing=missing,
@@ -190,48 +175,34 @@ def _rendering(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
 
 
 def _controls(settings: params.Params, metrics: Metrics, names: Mapping[str, str]) -> Iterator[Cell]:
-    main, shots = settings.fewshot.dataset, settings.fewshot.shots
-    few, zero = len(view_set(ADAPTER_VIEWS)), len(view_set(settings.zeroshot.views))
-    validation = len(view_set(settings.render.views))
-    alone = not settings.pretrain.intra
-    needs = "" if alone else "needs a pre-training of its own: dvc exp run -S pretrain.intra=false"
-    for head, protocol, dataset, method, views, k, number, missing in (
-        ("dual path with CLIP in both paths", "ablations", main, "dual_global_clip", few, shots,
-         published.BOTH_PATHS_CLIP, ""),
-        ("pre-trained without the intra-modality loss", "zeroshot", main, "clip2point", zero, 0,
-         published.CROSS_MODALITY_ONLY, needs),
-        ("CLIP on RGB views", "zeroshot", "validation", "rgb_views", validation, 0,
-         published.ZEROSHOT["validation", "rgb_views"], ""),
-        ("CLIP on depth maps", "zeroshot", "validation", "clip2point_without_pretraining", validation, 0,
-         published.ZEROSHOT["validation", "clip2point_without_pretraining"], ""),
+    main, validation = settings.fewshot.dataset, methods.VALIDATION
+    both = methods.find(methods.COMPONENTS, "dual_global_clip")
+    searched = methods.SEARCHED_ON_TEST
+    alone = "" if settings.ablations.cross_only else "ablations.cross_only leaves it out"
+    unasked = "" if searched.slug in settings.controls.methods else "controls.methods leaves it out"
+    for label, protocol, dataset, method, number, missing in (
+        ("dual path with CLIP in both paths", "ablations", main, both, published.BOTH_PATHS_CLIP, ""),
+        ("pre-trained without the intra-modality loss", "ablations", main, methods.CROSS_ONLY,
+         published.CROSS_MODALITY_ONLY, alone),
+        (RGB_VIEWS.label, "zeroshot", validation, RGB_VIEWS, published.ZEROSHOT[validation, "rgb_views"], ""),
+        ("CLIP on depth maps", "zeroshot", validation, methods.WITHOUT,
+         published.ZEROSHOT[validation, methods.WITHOUT.slug], ""),
+        (searched.label, "zeroshot", main, searched, None, unasked),
     ):  # fmt: skip
+        shots = settings.fewshot.shots if method.learns else 0
         yield find_cell(
             metrics,
             protocol,
             dataset,
-            method,
+            method.slug,
             table=CONTROLS,
-            heads=(names.get(dataset, dataset), f"{k}-shot" if k else "Zero-shot", head),
+            heads=(names.get(dataset, dataset), f"{shots}-shot" if shots else "Zero-shot", label),
             column="Accuracy",
-            pretrained=method == "clip2point",
-            views=views,
-            shots=k,
+            pretrained=method.pretrained,
+            views=len(view_set(method.views(settings, dataset))),
+            shots=shots,
             published=number,
             missing=missing,
-        )
-    for slug, label in SEARCHED.items():
-        protocol = "zeroshot" if slug in metrics.get("zeroshot", {}).get(main, {}) else "fewshot"
-        yield find_cell(
-            metrics,
-            protocol,
-            main,
-            slug,
-            table=CONTROLS,
-            heads=(names.get(main, main), "Zero-shot", label),
-            column="Accuracy",
-            pretrained=False,
-            views=zero,
-            shots=0,
         )
 
 
@@ -239,28 +210,31 @@ def _shots(settings: params.Params, metrics: Metrics) -> Iterator[Cell]:
     section = settings.fewshot
     found = metrics.get("fewshot", {}).get(section.dataset, {})
     numbers = sorted({section.shots, *map(int, found.get("curve", {}))})
-    same = settings.fullshot.dataset == section.dataset
-    ours = {method.slug: (method.label, method.pretrained) for method in ADAPTED}
-    plain = {slug: (label, slug.endswith("_depth")) for slug, label in PLAIN.items()}
-    for slug, (label, pretrained) in (ours | plain).items():
+    elsewhere = ""
+    if settings.fullshot.dataset != section.dataset:
+        elsewhere = f"the fully supervised set is {settings.fullshot.dataset}"
+    unmeasured = {methods.WITHOUT.slug: "Table 3 has no such row"}
+    for method in (*ADAPTED, *(m for m in methods.CONTROLS if m.slug in settings.controls.methods)):
         fields: dict[str, Any] = {
             "table": SHOTS,
-            "heads": (label,),
-            "pretrained": pretrained,
-            "views": len(view_set(ADAPTER_VIEWS)),
+            "heads": (method.label,),
+            "pretrained": method.pretrained,
+            "views": len(view_set(method.views(settings, section.dataset))),
         }
         for k in numbers:
             curve = None if k == section.shots else k
             column = f"{k} shot" if k == 1 else f"{k} shots"
-            yield find_cell(metrics, "fewshot", section.dataset, slug, curve=curve, column=column, shots=k, **fields)
+            yield find_cell(
+                metrics, "fewshot", section.dataset, method.slug, curve=curve, column=column, shots=k, **fields
+            )
         yield find_cell(
             metrics,
             "fullshot",
             settings.fullshot.dataset,
-            slug,
+            method.slug,
             column="all",
             shots=ALL_SHOTS,
-            missing="" if same else f"the fully supervised set is {settings.fullshot.dataset}",
+            missing=unmeasured.get(method.slug, elsewhere),
             **fields,
         )
 

@@ -5,6 +5,7 @@ Legend: N object, V view, C feature width, K class.
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ class Experiment:
         self.bank = Bank(cache, device=device)
         self.map_ = map_
         self.predictions = PredictionTable()
+
+    def seeing(self, depth_encoders: Sequence[Path]) -> "Experiment":
+        """The same experiment with other depth encoders; the bank and the predictions are shared."""
+        other = copy(self)
+        other.depth_encoders = depth_encoders
+        return other
 
     def encoders(self, method: Method, position: int) -> tuple[Path, ...]:
         """Folder of the encoder of each path, for the seed at a position: position modulo the number of encoders.

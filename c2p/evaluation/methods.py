@@ -85,6 +85,9 @@ SEARCHED_ON_TEST = Method(
 )
 """As PointCLIP's published number was got (REFERENCE: 20.18 instead of 19.33)."""
 
+CROSS_ONLY = Method("clip2point_cross_only", "CLIP2Point, cross-modality loss only", "clip2point", ("depth",))
+"""The text's control: its depth encoder is another one, pre-trained without the intra-modality loss (section 5.6)."""
+
 RGB_VIEWS = Method("rgb_views", "CLIP on RGB views", "rgb", ("clip",))
 """The text's control on the validation split; its features come from the pre-training shards, not from a benchmark."""
 

@@ -133,11 +133,15 @@ def run_ablations(
     encoder_dir: Path,
     benchmarks: Sequence[Path],
     cache: Path,
+    cross_only: Path | None = None,
     predictions: Path | None = None,
     device: str = "cpu",
     map_: Map = serial,
 ) -> Metrics:
-    """Tables 4 and 5: adapters and paths, and depth renderings, on fewshot.dataset."""
+    """Tables 4 and 5: adapters and paths, and depth renderings, on fewshot.dataset; and the text's controls.
+
+    cross_only: folder of the depth encoder that was pre-trained without the intra-modality loss; None: there is none.
+    """
     lab = _lab(settings, clip_dir, encoder_dir, cache, device, map_)
     section = settings.fewshot
     source, dataset = _find(benchmarks, section.dataset), section.dataset
@@ -153,6 +157,9 @@ def run_ablations(
             slug = methods.rendering_slug("zeroshot", aggregation, dilation)
             views = settings.zeroshot.views
             zeroshot[slug] = lab.bank.features(clip_dir, source, "test", drawing, views, label=f"{dataset} {slug}")
+    alone = lab.seeing([cross_only] if cross_only else [])
+    seed = settings.pretrain.seeds[:1]
+    control = plan_trial(alone, source, dataset, methods.CROSS_ONLY, seeds=seed) if cross_only else None
     text = lab.bank.text(clip_dir, templates_of(settings.zeroshot), source.read().classes)
     few = adapt(
         lab,
@@ -168,6 +175,8 @@ def run_ablations(
         logits = zeroshot_logits(read_features(pieces), np.load(text, allow_pickle=False))
         summary = lab.record(source, dataset, slug, {None: logits}, scale=logit_scale(clip_dir))
         metrics[dataset][slug] = summary | {"inputs": lab.inputs(source, [clip_dir])}
+    if control:
+        metrics[dataset][methods.CROSS_ONLY.slug] = score_trial(alone, control)
     lab.finish(predictions)
     return metrics
 

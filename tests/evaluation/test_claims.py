@@ -71,6 +71,13 @@ def test_verdicts_are_counted(small_settings: params.Params) -> None:
     assert check(small_settings, metrics)["1"][1][1] == "shown in 1, the other way round in 1 of 2"
 
 
+def test_cross_modality_alone_is_held_against_both_losses(small_settings: params.Params) -> None:
+    metrics = make_metrics()
+    metrics["ablations"]["modelnet40"]["clip2point_cross_only"] = value(30)
+    asked = replace(small_settings, ablations=params.Ablations((1, 2), cross_only=True))
+    assert check(asked, metrics)[CONTROLS][-1] == ("both losses beat the cross-modality loss alone", "shown")
+
+
 def test_no_numbers_no_claims(small_settings: params.Params) -> None:
     assert check_claims("1", []) == []
     assert not any(check(small_settings, {}).values())

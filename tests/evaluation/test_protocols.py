@@ -144,6 +144,16 @@ def test_ablations_share_cells_with_the_tables_they_vary(lab: Any) -> None:
     )
 
 
+def test_the_control_is_the_encoder_it_is_given(lab: Any) -> None:
+    """The second seed's encoder in the place of the control's: what it gives zero-shot is that seed's accuracy."""
+    given = lab.encoders / f"seed-{lab.settings.pretrain.seeds[1]}"
+    found = run_ablations(lab.settings, cross_only=given, **arguments(lab))["modelnet40"]["clip2point_cross_only"]
+    seeds = run_zeroshot(lab.settings, **arguments(lab))["modelnet40"]["clip2point"]["seeds"]
+    assert found["mean"] == seeds[str(lab.settings.pretrain.seeds[1])]
+    assert list(found["seeds"]) == [str(lab.settings.pretrain.seeds[0])] and "std" not in found
+    assert "clip2point_cross_only" not in run_ablations(lab.settings, **arguments(lab))["modelnet40"]
+
+
 def encoders(job: Any) -> tuple[Any, ...]:
     """Those that share a job of the bank; prompts have one."""
     return getattr(job, "towers", (None,))

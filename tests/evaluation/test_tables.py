@@ -67,13 +67,25 @@ def test_cells_hold_the_metrics_or_say_why_not(small_settings: params.Params, me
     assert only(cells, table="3", method="clip2point").shots == "all"
     assert only(cells, table="5", method="fewshot_weighted_r2").mean == 52
     assert "leaves 4 out" in only(cells, table="5", method="fewshot_weighted_r4").why
-    assert "pretrain.intra=false" in only(cells, table="text", method="clip2point").why
+    assert "ablations.cross_only leaves it out" in only(cells, table="text", method="clip2point_cross_only").why
+    assert "controls.methods leaves it out" in only(cells, table="text", method="pointclip_searched_on_test").why
+    shots = {c.method for c in cells if c.table == "shots"}
+    assert shots == {"pointclip", "clip2point_without_pretraining", "clip2point", *small_settings.controls.methods}
     assert only(cells, table="text", method="rgb_views").mean == 90
     assert only(cells, table="shots", method="clip2point", shots="all").mean == 85
     for cell in cells:
         assert (cell.mean is None) == bool(cell.why)
-    alone = replace(small_settings, pretrain=replace(small_settings.pretrain, intra=False))
-    assert only(build_cells(alone, metrics, NAMES), table="text", method="clip2point").mean == 45
+    asked = replace(
+        small_settings,
+        ablations=replace(small_settings.ablations, cross_only=True),
+        controls=replace(small_settings.controls, methods=("pointclip_searched_on_test",)),
+    )
+    metrics["ablations"]["modelnet40"]["clip2point_cross_only"] = value(40)
+    metrics["zeroshot"]["modelnet40"] = metrics["zeroshot"]["modelnet40"] | {"pointclip_searched_on_test": value(33)}
+    cells = build_cells(asked, metrics, NAMES)
+    assert only(cells, table="text", method="clip2point_cross_only").mean == 40
+    searched = only(cells, table="text", method="pointclip_searched_on_test")
+    assert searched.mean == 33 and "not comparable" in searched.heads[2]
     empty = build_cells(small_settings, {}, NAMES)
     assert all(cell.mean is None and cell.why for cell in empty)
 
@@ -168,7 +180,7 @@ def test_every_file_says_what_the_metrics_say(
             assert row["why"] and not row["git_rev"]
             continue
         few = "fullshot" if row["shots"] == "all" else "fewshot"
-        text = "ablations" if row["method"] == "dual_global_clip" else "zeroshot"
+        text = "ablations" if row["method"] in ("dual_global_clip", "clip2point_cross_only") else "zeroshot"
         protocol = protocols.get(row["table"], few if row["table"] == "shots" else text)
         found = metrics[protocol][row["dataset"]]
         curve = row["table"] == "shots" and row["shots"] in ("1", "4")
