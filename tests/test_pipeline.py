@@ -128,6 +128,38 @@ def test_the_tables_are_whole(by_flow: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.prefect
+def test_dvc_shows_the_figures_of_the_tables(by_flow: Path) -> None:
+    said = run(by_flow, "dvc", "metrics", "show", "--json")
+    shown = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    files = {Path(name).stem: file["data"] for name, file in next(iter(shown.values()))["data"].items()}
+    with (by_flow / "results/cells.csv").open(newline="") as file:
+        cells = [row for row in csv.DictReader(file) if row["mean"]]
+    protocols = {"1": "zeroshot", "2": "fewshot", "3": "fullshot", "4": "ablations", "5": "ablations"}
+    for row in cells:
+        if row["table"] in protocols:
+            found = files[protocols[row["table"]]][row["dataset"]][row["method"]]
+            assert float(row["mean"]) == found["mean"] and [float(row["low"]), float(row["high"])] == found["interval"]
+    run(by_flow, "dvc", "plots", "show")
+    specs = run(by_flow, "dvc", "plots", "show", "--show-vega", "plots/shots.csv")
+    points = json.loads(specs[specs.index("{") : specs.rindex("}") + 1])["data"]["values"]
+    curve = [row for row in cells if row["table"] == "shots" and row["shots"] != "all"]
+    assert [(p["shots"], p["method"], float(p["accuracy"])) for p in points] == [
+        (row["shots"], row["row"], float(row["mean"])) for row in curve
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_runs_are_timed_outside_the_outputs(by_flow: Path) -> None:
+    stages = {path.stem for path in (by_flow / ".c2p/timings").glob("*.json")}
+    assert {"download", "render", "pretrain@0", "pretrain@1", "cross_only", "tables"} <= stages
+    run(by_flow, sys.executable, "-m", "c2p.cli", "report", "--out", "timed.html")
+    assert "s in all" in (by_flow / "timed.html").read_text()
+    assert "s in all" not in (by_flow / "results/report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
 def test_commands_read_what_the_run_left(by_flow: Path) -> None:
     python = sys.executable
     assert "0 problems" in run(by_flow, python, "-m", "c2p.cli", "shards", "verify")

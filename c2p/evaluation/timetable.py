@@ -14,12 +14,12 @@ TEMPLATE = """\
 largest sum over the stage's processes, seen once a second.</p>
 <div class="scroll" role="region" tabindex="0" aria-label="Timing by stage"><table>
 <thead><tr><th scope="col" class="head">Stage</th><th scope="col">Seconds</th><th scope="col">Peak memory, MB</th>\
-<th scope="col" class="head">Finished (UTC)</th><th scope="col" class="head">Machine</th></tr></thead>
+<th scope="col">Finished (UTC)</th><th scope="col" class="head">Machine</th></tr></thead>
 <tbody>
 {% for row in timings %}
 <tr><th scope="row" class="head">{{ row.stage }}</th><td>{{ "%.1f" | format(row.seconds) }}</td>\
-<td>{{ "{:,.0f}".format(row.peak_memory_mb) }}</td><td class="head">{{ row.finished[:19].replace("T", " ") }}</td>\
-<td class="head">{{ row.machine }}</td></tr>
+<td>{{ "{:,.0f}".format(row.peak_memory_mb) }}</td><td>{{ row.finished[:19].replace("T", " ") }}</td>\
+<td class="head wide">{{ row.machine }}</td></tr>
 {% endfor %}
 </tbody></table></div>
 """
