@@ -96,7 +96,7 @@ def _gaps(cells: Sequence[Cell]) -> Iterator[str]:
         if cell.why and cell.why != OTHER_NETWORK:
             reasons.setdefault(cell.why, []).append(", ".join([*cell.heads, cell.column]))
     if any(cell.why == OTHER_NETWORK for cell in cells):
-        yield "Rows without a level of chance are other networks: published numbers only."
+        yield "Rows of other networks have published numbers only."
     for why, places in reasons.items():
         where = "; ".join(places) if len(places) <= FEW else f"{len(places)} cells"
         yield f"– {where}: {why}."
