@@ -11,8 +11,8 @@ LINTERS := .venv/linters
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m flows.pretrain_pipeline
-	@$(BIN)/c2p report >/dev/null
-	@echo; cat results/table1.md; echo; echo "All tables and pictures: results/report.html; with timings: .c2p/report.html"
+	@echo; cat results/table1.md; echo; echo "All tables and pictures: results/report.html"
+	@$(BIN)/c2p report 2>/dev/null | sed "s/^/With time and memory of each stage: /"
 
 test: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

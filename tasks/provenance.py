@@ -17,7 +17,7 @@ CODE = ("c2p", "tasks", "flows")
 
 
 def stage_records(root: Path, *, but: str) -> list[StageRecord]:
-    """Records of the stages that dvc.lock knows, in the order of dvc.yaml; matrix items in the lock's.
+    """Records of the stages that dvc.lock knows, in the order of dvc.yaml; matrix items by name.
 
     but: a stage to leave out: the one that is running, whose entry is of its last run.
     Raises ValueError: a file that is not YAML.
@@ -28,7 +28,7 @@ def stage_records(root: Path, *, but: str) -> list[StageRecord]:
         _record(name, stage, entry)
         for stage_name, stage in graph.items()
         if stage_name != but
-        for name, entry in lock.items()
+        for name, entry in sorted(lock.items())
         if name.partition("@")[0] == stage_name
     ]
 
