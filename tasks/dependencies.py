@@ -1,4 +1,4 @@
-"""`python -m tasks.dependencies`: the code that each stage of dvc.yaml depends on, brought up to date after new imports."""
+"""`python -m tasks.dependencies`: the code that the stages of dvc.yaml depend on, up to date after new imports."""
 
 import re
 from collections.abc import Iterator
