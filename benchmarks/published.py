@@ -62,7 +62,7 @@ class PublishedStep:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 def naive_maps(
