@@ -56,6 +56,11 @@ def _caveats(settings: params.Params, table: str, cells: Sequence[Cell], data: s
         yield "Validation split: of the pre-training collection, all rendered views; the checkpoint was chosen on it."
     if any(cell.method == "pointclip" for cell in measured) and table in "123":
         yield "PointCLIP: ours takes equal view weights and the last epoch; the published searched on the test set."
+        if not settings.teacher.pretrained:
+            yield (
+                "PointCLIP's pictures go to CLIP as published, not standardised: OpenAI's CLIP bears that, a small one "
+                "trained in the run may not and then stays at chance."
+            )
     if table == "1":
         yield from _published_zero_shot()
     if table == "2":
