@@ -15,9 +15,10 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from c2p.workers import worker_count
 from flows.parts import work_there
 from tasks.cluster import equipment
-from tasks.shard_map import THREADS, WorkerPool, worker_count
+from tasks.shard_map import THREADS, WorkerPool
 
 logger = logging.getLogger(__name__)
 RunnerName = Literal["processes", "dask", "ray"]

@@ -20,6 +20,7 @@ MACHINERY = frozenset(
         "c2p/data/pruning.py",
         "c2p/params.py",
         "c2p/timings.py",
+        "c2p/workers.py",
         "tasks/closure.py",
         "tasks/events.py",
         "tasks/machine.py",

@@ -22,6 +22,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar, cast
 
+from c2p.workers import worker_count
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Variables that say on how many threads libraries compute; 1 in every worker."""
 
@@ -62,19 +64,6 @@ def job_names(function: Callable[..., Any], jobs: Sequence[Any], names: Sequence
         return [f"{function.__name__.strip('_')} {number:05d}" for number in range(len(jobs))]
     assert len(names) == len(jobs), f"{len(names)} names for {len(jobs)} jobs"
     return list(names)
-
-
-def worker_count() -> int:
-    """Worker processes to use: C2P_WORKERS, or the cores this process may run on.
-
-    Raises ValueError: C2P_WORKERS is not a whole number of at least 1.
-    """
-    text = os.environ.get("C2P_WORKERS", "")
-    if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"C2P_WORKERS: got {text!r}; allowed: a whole number of at least 1")
-    return int(text)
 
 
 class WorkerPool:

@@ -50,16 +50,16 @@ def run(options: argparse.Namespace) -> int:
     from concurrent.futures.process import BrokenProcessPool
 
     from c2p.data.files import write_json
-    from c2p.data.shapereading import reader_count
     from c2p.evaluation.evaluate import evaluate, undefined
     from c2p.models.device import compute_device
     from c2p.params import load
+    from c2p.workers import worker_count
 
     slugs = list(dict.fromkeys(slug.strip() for slug in options.methods.split(",") if slug.strip()))
     if not slugs:
         raise ValueError("--methods: got nothing; allowed: slugs with commas between them, `list` prints them all")
     device = str(compute_device())
-    workers = reader_count() if options.workers is None else options.workers
+    workers = worker_count() if options.workers is None else options.workers
     if workers < 1:
         raise ValueError(f"--workers: got {workers}; allowed: a whole number of at least 1")
     try:

@@ -112,8 +112,9 @@ def _collection(
 ) -> "Collection":
     """The shapes to search with their features; those that were not known are encoded."""
     from c2p.data.pruning import touch
-    from c2p.data.shapereading import Reading, reader_count
+    from c2p.data.shapereading import Reading
     from c2p.evaluation import retrieval
+    from c2p.workers import worker_count
 
     key = retrieval.index_key(folder, settings, options.up)
     path = options.index or retrieval.default_path(key, Path(".c2p"))
@@ -125,7 +126,7 @@ def _collection(
             index,
             reading,
             lambda: lambda clouds: encoder().encode_points(clouds, normalise=False),
-            workers=reader_count(),
+            workers=worker_count(),
             advance=advance,
         )
     if path.exists():

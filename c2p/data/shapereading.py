@@ -1,6 +1,5 @@
 """Reading many shapes at once, in worker processes, for encoders that read farthest points."""
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -81,19 +80,6 @@ def read_cloud(address: str, reading: Reading) -> Read:
         return Read(None, str(error).removeprefix(f"{address}: "), True)
     except (OSError, MemoryError) as error:
         return Read(None, " ".join(str(error).split()) or type(error).__name__, False)
-
-
-def reader_count() -> int:
-    """Processes that read: C2P_WORKERS, or the cores this process may run on.
-
-    Raises ValueError: C2P_WORKERS is not a whole number of at least 1.
-    """
-    text = os.environ.get("C2P_WORKERS", "")
-    if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"C2P_WORKERS: got {text!r}; allowed: a whole number of at least 1")
-    return int(text)
 
 
 def _leave_interrupts_alone() -> None:

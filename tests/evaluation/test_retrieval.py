@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from c2p.data import shapereading
-from c2p.data.shapereading import ReadersDied, Reading, read_clouds, reader_count
+from c2p.data.shapereading import ReadersDied, Reading, read_clouds
 from c2p.evaluation import retrieval
 from c2p.evaluation.retrieval import Collection, rank, read_index, search_ready, write_index
 from c2p.models.preprocessing import preprocessing_of
@@ -194,14 +194,6 @@ def test_the_key_holds_all_that_decides_a_feature(settings: Params, tmp_path: Pa
     (tmp_path / "open_clip_model.safetensors").write_bytes(b"others")
     others.append(retrieval.index_key(tmp_path, plain, "y"))
     assert len({key, *others}) == 7
-
-
-def test_the_number_of_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("C2P_WORKERS", "3")
-    assert reader_count() == 3
-    monkeypatch.setenv("C2P_WORKERS", "none")
-    with pytest.raises(ValueError, match="C2P_WORKERS: got 'none'"):
-        reader_count()
 
 
 def test_a_reader_that_is_killed_ends_the_reading(folder: Path, reading: Reading) -> None:

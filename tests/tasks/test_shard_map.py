@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from tasks.shard_map import WorkerDied, WorkerPool, job_names, serial, worker_count
+from c2p.workers import worker_count
+from tasks.shard_map import WorkerDied, WorkerPool, job_names, serial
 
 JOBS = """
 import logging, os, sys
