@@ -12,6 +12,7 @@ from test_data_stages import STAGES, box, contents, good_members, make_project, 
 from c2p.data import places, toy
 from c2p.data.catalogue import COLLECTIONS
 from c2p.data.elsewhere import describe
+from c2p.data.official import MODELNET_UP, OFFICIAL, Official
 from c2p.data.sources import Source, list_source, write_sources
 from c2p.data.toy.shapenet_archive import model_files
 from c2p.data.vocabulary import MODELNET40
@@ -43,6 +44,7 @@ def sources(project: Path) -> dict[str, Any]:
 
 
 def test_a_run_on_archives_elsewhere(tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OFFICIAL, "modelnet40", Official({"train": 40, "test": 40}, MODELNET_UP))
     here = project_with_modelnet(tmp_path / "here")
     modelnet(here / ".c2p/downloads/modelnet40" / MODELNET)
     run(here, *STAGES)
