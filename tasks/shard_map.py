@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar
 
 from c2p.workers import worker_count
 
@@ -172,14 +172,11 @@ class _WorkerContext(multiprocessing.context.SpawnContext):
         return process
 
     def wait(self) -> None:
-        """Wait until all workers have ended. One that is killed now may hold the lock that the others wait for."""
-        running = {process.sentinel: process for process in self._started if process.is_alive()}
-        while running:
-            for sentinel in multiprocessing.connection.wait(list(running)):
-                ended = running.pop(cast(int, sentinel))
-                ended.join(1)
-                if ended.exitcode not in (0, None):
-                    self.terminate()
+        """Wait until all workers have ended. One that was killed may hold the lock that the others wait for."""
+        while running := [process for process in self._started if process.is_alive()]:
+            if any(process.exitcode not in (0, None) for process in self._started):
+                self.terminate()
+            multiprocessing.connection.wait([process.sentinel for process in running], timeout=1)
 
     def terminate(self) -> None:
         for process in self._started:

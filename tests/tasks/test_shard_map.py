@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 
 from c2p.workers import worker_count
-from tasks.shard_map import WorkerDied, WorkerPool, job_names, serial
+from tasks.shard_map import WorkerDied, WorkerPool, _WorkerContext, job_names, serial
 
 JOBS = """
-import logging, os, sys
+import logging, os, sys, time
 logger = logging.getLogger("c2p.toy")
 
 def square(number):
@@ -29,6 +29,10 @@ def fail_at_2(number):
 
 def die(_):
     os.kill(os.getpid(), 9)
+
+def sleep_on():
+    while True:
+        time.sleep(60)
 """
 
 
@@ -120,3 +124,14 @@ def test_importing_tasks_loads_neither_prefect_nor_torch(tmp_path: Path) -> None
     code += "sys.exit(bool({'prefect', 'dvc', 'torch', 'numpy'} & set(sys.modules)))"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+
+
+def test_waiting_ends_though_a_killed_worker_took_a_lock_with_it(jobs: ModuleType) -> None:
+    context = _WorkerContext()
+    dead, stuck = context.Process(target=jobs.die, args=(0,)), context.Process(target=jobs.sleep_on)
+    dead.start()
+    stuck.start()
+    dead.join(30)
+    assert dead.exitcode == -9
+    context.wait()
+    assert stuck.exitcode not in (0, None)
