@@ -117,9 +117,12 @@ class WorkerPool:
                     number = futures[future]
                     results[number] = self._collect(future)
                     advance(labels[number])
-        finally:
+        except (WorkerDied, PoolStopped):  # the executor is failing them all, and stumbles over one that is cancelled
+            raise
+        except Exception:
             for future in futures:
                 future.cancel()
+            raise
         return [results[number] for number in range(len(futures))]
 
     def _submit(self, function: Callable[[J], R], job: J) -> Future[tuple[R, list[logging.LogRecord]]]:
