@@ -14,8 +14,12 @@ demo: $(INSTALLED)
 	@echo; cat results/table1.md; echo; echo "All tables and pictures: results/report.html"
 	@$(BIN)/c2p report 2>/dev/null | sed "s/^/With time and memory of each stage: /"
 
+# Tests wait for processes more than they compute: more of them at once than there are cores, on one thread each.
+TESTERS ?= 3
+
 test: $(INSTALLED)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 bench-data: $(INSTALLED)
 	$(BIN)/python -m benchmarks.data

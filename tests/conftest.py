@@ -10,6 +10,16 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+LONGEST = ("test_pipeline.py", "test_flow.py", "test_dask.py", "test_killed_factory.py", "test_stage_pretrain.py")
+"""Files that begin first where several processes share the tests, so that none is left to run alone at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        last = len(LONGEST)
+        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real meshes beside the checkout; tests that use it skip where it is absent."""
