@@ -1,4 +1,4 @@
-"""`python -m flows.server start|stop`: the project's own Prefect server, work pool, deployments and worker.
+"""`python -m flows.server start|stop`: the project's own Prefect server, work pools, deployments and workers.
 
 Everything lies in `.c2p/prefect` of the project and listens on this machine only. Starting twice is harmless: what runs
 is kept, what is missing is started, and the deployments are brought up to date.
@@ -12,14 +12,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from c2p.data.files import write_json
+from flows.database import database_settings
 
 HOME = Path(".c2p/prefect")
 """Prefect's home, relative to the project's root."""
-POOL = "c2p"
+POOLS = ("c2p", "gpu")
+"""Work pools: for all runs, and for those that are to run where the GPUs are."""
+_WORKERS = {"c2p": "worker", "gpu": "worker-gpu"}
+"""What the pools' workers are called in `processes.json` and among the logs."""
 _STATE = "processes.json"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
@@ -38,24 +44,27 @@ def running_url(root: Path) -> str | None:
 def start(root: Path) -> str:
     """Start what isn't running and return the address of the user interface.
 
-    The port is C2P_PORT, by default 4200, or a free one where 4200 is taken.
+    The port is C2P_PORT, by default 4200, or a free one where 4200 is taken; C2P_POOLS says which pools get a worker.
 
-    Raises ValueError: C2P_PORT is no port or taken. RuntimeError: a part doesn't start; the message names its log.
+    Raises ValueError: C2P_PORT is no port or taken, C2P_POOLS no list of pools, C2P_DATABASE no database.
+    RuntimeError: a part doesn't start; the message names its log.
     """
-    state = _read_state(root)
+    state, served = _read_state(root), _served_pools()
     if not _alive(state.get("server")):
-        port = _port()
-        state = {"port": port, "url": f"http://127.0.0.1:{port}", "worker": state.get("worker")}
+        database, port = database_settings(), _port()
+        workers = {part: entry for part, entry in state.items() if part in _WORKERS.values()}
+        state = {"port": port, "url": f"http://127.0.0.1:{port}", **workers}
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        state["server"] = _start(root, state["url"], "server", arguments)
+        state["server"] = _start(root, state["url"], "server", arguments, database)
         _write_state(root, state)
     _wait_until_healthy(root, state)
-    _prefect(root, state["url"], "work-pool", "create", POOL, "--type", "process", "--overwrite")
+    _run(root, state["url"], "flows.pools")
     _prefect(root, state["url"], "--no-prompt", "deploy", "--all")
-    if not _alive(state.get("worker")):
-        arguments = ["worker", "start", "--pool", POOL, "--type", "process", "--name", POOL]
-        state["worker"] = _start(root, state["url"], "worker", arguments)
-        _write_state(root, state)
+    for pool in served:
+        if not _alive(state.get(part := _WORKERS[pool])):
+            arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+            state[part] = _start(root, state["url"], part, arguments)
+            _write_state(root, state)
     return str(state["url"])
 
 
@@ -65,7 +74,7 @@ def stop(root: Path) -> int:
 
     state = _read_state(root)
     ended = 0
-    for part in ("worker", "server"):
+    for part in (*_WORKERS.values(), "server"):
         if not _alive(state.get(part)):
             continue
         process = psutil.Process(state[part]["pid"])
@@ -81,7 +90,7 @@ def stop(root: Path) -> int:
 
 
 def environment(root: Path, url: str) -> dict[str, str]:
-    """The environment of the project's server, worker and runs."""
+    """The environment of the project's server, workers and runs."""
     folder = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -93,14 +102,16 @@ def environment(root: Path, url: str) -> dict[str, str]:
     }
 
 
-def _start(root: Path, url: str, part: str, arguments: list[str]) -> dict[str, Any]:
+def _start(
+    root: Path, url: str, part: str, arguments: list[str], settings: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     import psutil
 
     with _log(root, part).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             cwd=root,
-            env=environment(root, url),
+            env={**environment(root, url), **settings},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -110,10 +121,14 @@ def _start(root: Path, url: str, part: str, arguments: list[str]) -> dict[str, A
 
 
 def _prefect(root: Path, url: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", "prefect", *arguments]
+    _run(root, url, "prefect", *arguments)
+
+
+def _run(root: Path, url: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", *arguments]
     done = subprocess.run(command, cwd=root, env=environment(root, url), capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"prefect {' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+        raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
 
 
 def _wait_until_healthy(root: Path, state: dict[str, Any]) -> None:
@@ -140,6 +155,14 @@ def _port() -> int:
                 raise ValueError(f"C2P_PORT: {text} is taken ({error.strerror}); choose another port") from None
             probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _served_pools() -> list[str]:
+    """The pools of C2P_POOLS, in order; unset: c2p alone."""
+    names = (os.environ.get("C2P_POOLS", "") or "c2p").split(",")
+    if len(set(names)) < len(names) or not set(names) <= set(POOLS):
+        raise ValueError(f"C2P_POOLS: got {','.join(names)!r}; allowed: one or several of {','.join(POOLS)}")
+    return names
 
 
 def _alive(entry: dict[str, Any] | None) -> bool:

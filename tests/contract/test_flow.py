@@ -99,7 +99,7 @@ def test_second_start_keeps_processes_and_deployments(served: Project) -> None:
     output = served.run("flows.server", "start")
     assert f":{os.environ['C2P_PORT']}" in output
     assert (served.root / ".c2p/prefect/processes.json").read_text() == before
-    assert [deployment["name"] for deployment in ask(served, "deployments")] == ["pretrain-pipeline"]
+    assert sorted(deployment["name"] for deployment in ask(served, "deployments")) == ["gpu", "pretrain-pipeline"]
 
 
 def test_second_run_skips_everything_as_cached(served: Project) -> None:

@@ -43,6 +43,27 @@ def test_taken_port_is_one_line(
     assert "is taken" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("C2P_POOLS", "cpu", "C2P_POOLS: got 'cpu'; allowed: one or several of c2p,gpu"),
+        ("C2P_POOLS", "gpu,gpu", "C2P_POOLS: got 'gpu,gpu'"),
+        ("C2P_DATABASE", "nonsense", "C2P_DATABASE: got no URL"),
+        ("C2P_DATABASE", "sqlite:///runs.db", "C2P_DATABASE: got 'sqlite:///runs.db'; allowed: postgresql+asyncpg://"),
+        ("C2P_DATABASE", "postgresql://me:secret@127.0.0.1:1/runs", "(Connect call failed ('127.0.0.1', 1)); allowed"),
+        ("C2P_DATABASE", "postgresql://me:secret@127.0.0.1:1/runs?quux=1", "quux"),
+    ],
+)
+def test_what_the_server_cannot_use_is_one_line(
+    project: Path, name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main(["start"]) == 2
+    message = capsys.readouterr().err
+    assert said in message and message.count("\n") == 1 and "secret" not in message
+    assert not (project / HOME / "processes.json").exists()
+
+
 def test_unknown_command_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["restart"]) == 2
     assert capsys.readouterr().err == "flows.server: got restart; allowed: start or stop\n"
