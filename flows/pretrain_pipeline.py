@@ -53,7 +53,7 @@ def pretrain_pipeline(
     root = Path.cwd()
     rows: list[tuple[str, str, float]] = []
     try:
-        names = plan(targets or [], root=root)
+        names = plan(targets or [], root=root, pull=pull)
         with open_runners(runner, names) as runner_of:
             for name in names:
                 begin = time.monotonic()

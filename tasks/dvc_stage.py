@@ -7,7 +7,9 @@ dvc.lock, run cache and locks are as `dvc repro` leaves them. This leans on inte
 `dvc --wait-for-lock repro --single-item STAGE` in a child process does the same, a second or two slower a stage.
 """
 
+import contextlib
 import logging
+import re
 import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
 from dvc.stage import Stage
-from dvc.stage.cache import RunCacheNotFoundError
+from dvc.stage.cache import RunCacheNotFoundError, RunCacheNotSupported
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.run import _pull_missing_deps
 
@@ -34,13 +36,18 @@ class Busy(RuntimeError):
     """Another process reads or writes what a stage is to write; the message names it."""
 
 
-def plan(targets: Sequence[str] = (), *, root: Path) -> list[str]:
+def plan(targets: Sequence[str] = (), *, root: Path, pull: bool = False) -> list[str]:
     """Return the stages that `targets` (default: all) need, upstream first, as dvc.yaml has them.
 
-    Raises ValueError: no such stage, or a dvc.yaml that can't be read.
+    `pull` fetches from DVC's remote what it has noted of earlier runs (its run cache), for `reproduce` to find.
+
+    Raises ValueError: no such stage, a dvc.yaml that can't be read, or a remote that can't.
     """
     try:
         with _open(root) as repo, repo.lock:
+            if pull:
+                with contextlib.suppress(RunCacheNotSupported):  # no remote, or one that keeps no notes
+                    repo.stage_cache.pull(None)
             goals = [stage for target in targets for stage in repo.stage.collect(target)]
             return [stage.addressing for stage in plan_repro(get_active_graph(repo.index.graph), goals or None)]
     except DvcException as error:
@@ -52,7 +59,8 @@ def reproduce(
 ) -> Outcome:
     """Bring one stage up to date, its upstream left as it is; `execute` runs its command.
 
-    `force` runs the body though nothing has changed; `pull` fetches missing data from DVC's remote first.
+    `force` runs the body though nothing has changed. With `pull`, what is missing and needed comes from DVC's remote,
+    what is missing and not needed stays so, and a stage whose missing output no remote can have (`cache: false`) runs.
 
     Raises Busy, ValueError (DVC can't use what dvc.yaml or the working tree gives), and whatever `execute` raises.
     """
@@ -64,20 +72,24 @@ def reproduce(
 
     @rwlocked(read=["deps"], write=["outs"])
     def run_stage(stage: Stage, dry: bool = False, force: bool = False, pull: bool = False, **_: Any) -> None:
+        if pull:
+            _pull_missing_deps(stage)
         if not force:
-            if pull:
-                _pull_missing_deps(stage)
             try:
                 stage.repo.stage_cache.restore(stage, pull=pull)
                 outcomes.append("restored")
                 return
             except RunCacheNotFoundError:
-                stage.save_deps()
+                pass
+        stage.save_deps()
         unlocked_repo(run_commands)(stage)
         outcomes.append("ran")
 
     def reproduce_stage(stage: Stage, **options: Any) -> Stage | None:
         stage._run_stage = types.MethodType(run_stage, stage)
+        if pull:
+            options["force"] = force or any(not (out.use_cache or out.exists) for out in stage.outs)
+            options["upstream"] = list(stage.repo.index.graph.successors(stage))  # whose outputs it may not have seen
         done = stage.reproduce(**options)
         if done:
             stage.dump(update_pipeline=False)
@@ -85,7 +97,7 @@ def reproduce(
 
     try:
         with _open(root) as repo:
-            options = {"force": force, "pull": pull, "allow_missing": pull}
+            options = {"force": force, "pull": pull, "allow_missing": pull, "run_cache": False}
             repo.reproduce([name], single_item=True, repro_fn=reproduce_stage, **options)
     except ReproductionError as error:
         failure: BaseException = error.__cause__ or error
@@ -111,5 +123,5 @@ def _open(root: Path) -> Repo:
 
 
 def _one_line(error: BaseException) -> str:
-    """DVC's message without its advice about removing lock files by hand, which is for processes that are gone."""
-    return " ".join(str(error).partition("\n\nIf there are no processes")[0].split())
+    """DVC's message without colours and its advice about removing lock files by hand, for processes that are gone."""
+    return " ".join(re.sub(r"\x1b\[\d*m", "", str(error)).partition("\n\nIf there are no processes")[0].split())
