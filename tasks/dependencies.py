@@ -8,7 +8,8 @@ from c2p.data.files import write_text
 from tasks.closure import ROOT, import_closure
 
 _STAGE = re.compile(r"  (\w+):$")
-_CODE = re.compile(r"      - (c2p|tasks)/\S+\.py$")
+_CODE = re.compile(r"( {4,6}- )(c2p|tasks)/\S+\.py$")
+"""Six spaces as we write them, four as DVC does when it rewrites the file (`dvc freeze`)."""
 
 
 def with_dependencies(graph: str, *, root: Path = ROOT) -> str:
@@ -25,10 +26,11 @@ def _lines(lines: list[str], root: Path) -> Iterator[str]:
     for line in lines:
         if found := _STAGE.match(line):
             stage = found[1]
-        if not _CODE.match(line):
+        code = _CODE.match(line)
+        if not code:
             yield line
         elif stage != written:
-            yield from (f"      - {path.as_posix()}\n" for path in import_closure(f"tasks.{stage}", root=root))
+            yield from (f"{code[1]}{path.as_posix()}\n" for path in import_closure(f"tasks.{stage}", root=root))
             written = stage
 
 

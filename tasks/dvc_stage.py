@@ -87,8 +87,9 @@ def reproduce(
 
     def reproduce_stage(stage: Stage, **options: Any) -> Stage | None:
         stage._run_stage = types.MethodType(run_stage, stage)
+        lost = pull and any(not (out.use_cache or out.exists) for out in stage.outs)
+        options["force"] = (force or lost) and not stage.frozen  # DVC would note that new code made the old output
         if pull:
-            options["force"] = force or any(not (out.use_cache or out.exists) for out in stage.outs)
             options["upstream"] = list(stage.repo.index.graph.successors(stage))  # whose outputs it may not have seen
         done = stage.reproduce(**options)
         if done:

@@ -3,13 +3,17 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
+from bucket import bucket
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = [
@@ -199,6 +203,102 @@ def test_encoders_load_in_open_clip(by_flow: Path) -> None:
     folder = by_flow / "models/depth_encoder"
     weights = [f / "open_clip_model.safetensors" for f in (folder, folder / f"seed-{best}")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def remote(by_flow: Path, s3_server: str) -> Iterator[str]:
+    """URL of DVC's remote in a bucket, to which the project of the flow, all of it committed, has pushed its data."""
+    commit(by_flow)
+    with bucket(s3_server) as url:
+        run(by_flow, "dvc", "remote", "add", "--local", "-d", "storage", f"{url}/dvc")
+        run(by_flow, "dvc", "push")
+        yield f"{url}/dvc"
+
+
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "done")
+
+
+def clone(project: Path, folder: Path, remote: str) -> Path:
+    """What another machine has: the repository, the remote, nothing else."""
+    run(project, "git", "clone", "-q", str(project), str(folder))
+    run(folder, "git", "config", "user.name", "t")
+    run(folder, "git", "config", "user.email", "t@example.org")
+    run(folder, "dvc", "remote", "add", "--local", "-d", "storage", remote)
+    return folder
+
+
+def with_other_epochs(lock: str, *names: str) -> str:
+    """The text of dvc.lock as if these stages had last run with other parameters."""
+    for name in names:
+        block = re.search(rf"^  {name}:\n(?:   .*\n)+", lock, re.MULTILINE)
+        assert block and "epochs: 2" in block[0]
+        lock = lock.replace(block[0], block[0].replace("epochs: 2", "epochs: 3"))
+    return lock
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_a_remote_holds_files_of_many_samples(by_flow: Path, remote: str) -> None:
+    from c2p.data import places
+
+    pushed = len(places.walk(remote))
+    stages = yaml.safe_load((by_flow / "dvc.lock").read_text())["stages"].values()
+    outs = [out for stage in stages for out in stage.get("outs", []) if out["path"].startswith(("data/", "models/"))]
+    assert pushed <= sum(out.get("nfiles", 1) for out in outs) + len(outs) + 4, "files, lists of folders, four curves"
+    samples = sum(1 for shard in pq.read_table(by_flow / "data/shards/manifest.parquet")["shard"] if shard.as_py())
+    of_shards = next(out for out in outs if out["path"] == "data/shards")
+    assert of_shards["nfiles"] == 4 and samples == 100, "three shards and their manifest"
+    assert pushed < samples * 22 / 10, "ten views, ten depth maps, points and labels a sample, none a file of its own"
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_another_clone_makes_the_tables_without_raw_data(by_flow: Path, remote: str, tmp_path: Path) -> None:
+    there = clone(by_flow, tmp_path / "there", remote)
+    lock, results = (by_flow / "dvc.lock").read_text(), contents(by_flow / "results")
+    repro = ("dvc", "repro", "--pull", "--allow-missing")
+    assert "Running stage" not in run(there, *repro), "all is known to be up to date"
+    assert not (there / "data").exists(), "and nothing was fetched to know it"
+
+    shutil.rmtree(there / "results")
+    (there / "metrics/fullshot.json").unlink()
+    (there / "dvc.lock").write_text(with_other_epochs(lock, "fullshot", "tables"))
+    assert re.findall(r"Running stage '(.+)'", run(there, *repro)) == ["fullshot", "tables"]
+    fetched = {"benchmarks", "predictions", "shards"}
+    assert {path.name for path in (there / "data").iterdir()} == fetched
+    assert contents(there / "results") == results and (there / "dvc.lock").read_text() == lock
+
+    shutil.rmtree(there / "results")
+    said = run(there, sys.executable, "-m", "flows.pretrain_pipeline", "--pull")
+    assert "16 stages: 1 ran, 0 restored, 15 current" in said
+    assert {path.name for path in (there / "data").iterdir()} == fetched
+    assert contents(there / "results") == results and (there / "dvc.lock").read_text() == lock
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_an_experiment_in_a_clone(by_flow: Path, remote: str, tmp_path: Path) -> None:
+    there = clone(by_flow, tmp_path / "there", remote)
+    experiment = ("dvc", "exp", "run", "--pull", "--allow-missing", "-n", "warm", "-S", "pretrain.temperature=0.07")
+    said = run(there, *experiment, "select")
+    assert re.findall(r"Running stage '(.+)'", said) == ["pretrain@0", "pretrain@1", "select"]
+    shown = run(there, "dvc", "exp", "show", "--only-changed", "--csv")
+    rows = {
+        row["Experiment"] or row["rev"]: row for row in csv.DictReader(shown[shown.index("Experiment,") :].splitlines())
+    }
+    column = next(name for name in rows["warm"] if name.endswith("pretrain.temperature"))
+    assert (float(rows["warm"][column]), float(rows["master"][column])) == (0.07, 0.7)
+    assert len(rows["warm"]) < 20, "a table that can be read"
+    difference = json.loads(run(there, "dvc", "exp", "diff", "--json", "master", "warm").splitlines()[-1])
+    assert difference["params"]["params.yaml"]["pretrain.temperature"]["new"] == 0.07
+    losses = difference["metrics"]["metrics/pretrain.json"]["seed_0.loss"]
+    assert losses["new"] != losses["old"]
 
 
 def test_pretraining_and_selection_never_see_a_benchmark() -> None:

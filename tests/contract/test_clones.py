@@ -2,23 +2,16 @@
 
 import contextlib
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from test_seam import execute_in
-from toy_project import STAGES, Project, make_project
+from toy_project import STAGES, Project, git, make_project
 
 import tasks
 from tasks.dvc_stage import Outcome, plan, reproduce
-
-GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
-
-
-def git(folder: Path, *arguments: str) -> None:
-    subprocess.run([*GIT, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +146,7 @@ def test_a_frozen_stage_does_not_run_again_whatever_changes(pushed: Project, tmp
         project.write("tasks/grow.py", (project.root / "tasks/grow.py").read_text() + "\n# another code\n")
     made = pushed.made()
     assert set(bring(pushed).values()) == {"current"} and pushed.made() == made
+    assert one(pushed, "grow", force=True) == "current" and pushed.made() == made, "not even by force"
     assert set(bring(there, pull=True).values()) == {"current"} and there.made() == []
     there.run("dvc", "repro", "--pull", "--allow-missing")
     assert there.made() == [] and present(there) == set()

@@ -2,6 +2,9 @@
 
 import ast
 import inspect
+import re
+import subprocess
+import sys
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +24,37 @@ GRAPH: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text(
 
 def local_dependencies(stage: str) -> list[Path]:
     return [Path(dependency) for dependency in GRAPH[stage].get("deps", []) if "${" not in dependency]
+
+
+UPSTREAM = {
+    "download": "",
+    "render": "download",
+    "sample": "render",
+    "shards": "download render sample",
+    "benchmarks": "download shards",
+    "teacher": "shards",
+    "features": "shards teacher",
+    "pretrain": "shards features teacher",
+    "select": "pretrain teacher",
+    "cross_only": "shards features teacher",
+    "zeroshot": "select teacher benchmarks features shards",
+    "fewshot": "select teacher benchmarks",
+    "fullshot": "select teacher benchmarks",
+    "ablations": "select teacher benchmarks cross_only",
+    "tables": "zeroshot fewshot fullshot ablations benchmarks shards select teacher",
+}
+"""What the design says each stage reads from, in the order of the graph."""
+
+
+def test_the_graph_is_the_design_and_the_picture_in_the_docs() -> None:
+    command = [sys.executable, "-m", "dvc", "dag", "--mermaid", "--collapse-foreach-matrix"]
+    drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    names = dict(re.findall(r'(node\d+)\["(\w+)"\]', drawn))
+    edges = {(names[one], names[other]) for one, other in re.findall(r"(node\d+)-->(node\d+)", drawn)}
+    assert edges == {(source, stage) for stage, sources in UPSTREAM.items() for source in sources.split()}
+    assert list(GRAPH) == list(UPSTREAM), "in this order `dvc stage list` reads"
+    assert all(stage["desc"] for stage in GRAPH.values())
+    assert f"```mermaid\n{drawn.expandtabs(4)}\n```" in (ROOT / "docs/dvc.md").read_text()
 
 
 def test_every_stage_has_a_module_and_the_other_way_round() -> None:
@@ -52,6 +86,8 @@ def test_dependencies_are_brought_up_to_date_where_they_stand() -> None:
     assert with_dependencies(text) == text, "run python -m tasks.dependencies"
     stale = text.replace("      - c2p/geometry/meshes.py\n", "      - c2p/geometry/gone.py\n")
     assert stale != text and with_dependencies(stale) == text
+    narrow = re.sub(r"^  ( +- )", r"\1", text, flags=re.MULTILINE)
+    assert with_dependencies(narrow.replace("c2p/geometry/meshes.py", "c2p/gone.py")) == narrow, "as DVC writes it"
 
 
 @pytest.mark.parametrize("stage", GRAPH)

@@ -171,6 +171,12 @@ def make_project(root: Path) -> Project:
     return project
 
 
+def git(folder: Path, *arguments: str) -> None:
+    """Run git in a folder, in nobody's name."""
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
 def wait_at_gate(project: Project, seconds: int = 60) -> int:
     """Return once the part behind the pipe gate-3 has begun; the descriptor keeps it waiting until closed."""
 
