@@ -1,4 +1,4 @@
-# make demo | test | bench-data | bench-adapters | bench-pretrain | server | server-stop | lint | clean; each makes the environment first if need be.
+# make demo | test | bench-data | bench-adapters | bench-pretrain | bench-orchestration | server | server-stop | lint | clean; each makes the environment first if need be.
 
 # The first Python on the path that is new enough.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 LINTERS := .venv/linters
 
-.PHONY: demo test bench-data bench-adapters bench-pretrain server server-stop lint clean
+.PHONY: demo test bench-data bench-adapters bench-pretrain bench-orchestration server server-stop lint clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m flows.pretrain_pipeline
@@ -29,6 +29,9 @@ bench-adapters: $(INSTALLED)
 
 bench-pretrain: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pretrain
+
+bench-orchestration: $(INSTALLED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks.orchestration
 
 server: $(INSTALLED)
 	@$(BIN)/python -m flows.server start

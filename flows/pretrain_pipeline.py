@@ -9,31 +9,27 @@ import functools
 import logging
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from prefect import flow
-from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
-from flows.parts import part
-from flows.runners import Runner, RunnerName, open_runners, runner_in_use, use
-from tasks.artifacts import Progress, publish_summary, publish_tables, show_steps
-from tasks.dvc_stage import Busy, plan, reproduce
+from flows.cached import cached_runs
+from flows.heartbeat import heartbeat
+from flows.part_map import map_parts
+from flows.runners import RunnerName, open_runners, runner_in_use, use
+from tasks.artifacts import publish_summary, publish_tables, show_steps
+from tasks.dvc_stage import Busy, plan, reproduce, skip_current
 from tasks.events import stage_done
 from tasks.progress import heard_by
-from tasks.shard_map import WorkerDied, job_names
+from tasks.shard_map import WorkerDied
 from tasks.stage import configure_logging, exit_code, parse_command, report, run_stage
 
 logger = logging.getLogger("flows.pretrain_pipeline")
-
-J = TypeVar("J")
-R = TypeVar("R")
 
 
 @flow(name="pretrain-pipeline", persist_result=False)
@@ -50,19 +46,34 @@ def pretrain_pipeline(
             or Ray cluster (C2P_CLUSTER; without it one on this machine).
     """
     configure_logging()
-    root = Path.cwd()
+    root, begin = Path.cwd(), time.monotonic()
     rows: list[tuple[str, str, float]] = []
+
+    def done(name: str, outcome: str) -> None:
+        nonlocal begin
+        end = time.monotonic()
+        rows.append((name, outcome, end - begin))
+        begin = end
+        logger.info("%s: %s (%.1f s)", *rows[-1])
+        stage_done(name, outcome, root=root, seconds=rows[-1][2])
+
     try:
-        names = plan(targets or [], root=root, pull=pull)
-        with open_runners(runner, names) as runner_of:
-            for name in names:
-                begin = time.monotonic()
-                use(chosen := runner_of(name))
-                with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # ours suffices; theirs cost 1 s
-                    outcome: Any = stage.with_options(task_runner=chosen.task_runner)(name, force=force, pull=pull)
-                rows.append((name, outcome, time.monotonic() - begin))
-                logger.info("%s: %s (%.1f s)", *rows[-1])
-                stage_done(name, outcome, root=root, seconds=rows[-1][2])
+        with heartbeat(), cached_runs(stage) as record:
+
+            def skip(name: str) -> None:
+                record(name)
+                done(name, "current")
+
+            names = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
+            with open_runners(runner, names) as runner_of:
+                while len(rows) < len(names):
+                    name = names[len(rows)]
+                    use(chosen := runner_of(name))
+                    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # theirs cost 1 s at the end
+                        outcome: Any = stage.with_options(task_runner=chosen.task_runner)(name, force=force, pull=pull)
+                    done(name, outcome)
+                    if not force:
+                        skip_current(names[len(rows) :], skip, root=root)
     except Exception as error:
         return Failed(message=str(error), data=error)
     publish_summary(rows)
@@ -74,7 +85,7 @@ def pretrain_pipeline(
 def stage(name: str, force: bool = False, pull: bool = False) -> Any:
     """Bring one stage of dvc.yaml up to date; the run ends `Cached` where nothing had to be made."""
     root = Path.cwd()
-    map_ = functools.partial(_map_parts, name, runner_in_use())
+    map_ = functools.partial(map_parts, name, runner_in_use())
 
     def execute(command: str) -> None:
         call = parse_command(command)
@@ -89,51 +100,6 @@ def stage(name: str, force: bool = False, pull: bool = False) -> Any:
     except (Busy, ValueError, OSError, WorkerDied) as error:
         return Failed(message=str(error), data=error)
     return outcome if outcome == "ran" else Completed(name="Cached", message=outcome, data=outcome)
-
-
-def _map_parts(
-    stage_name: str,
-    runner: Runner,
-    function: Callable[[J], R],
-    jobs: Sequence[J],
-    /,
-    *,
-    names: Sequence[str] | None = None,
-) -> list[R]:
-    """Run jobs as tasks: a `Map`. Few wait at a time, so that a failure ends the stage."""
-    progress = Progress(stage_name, len(jobs))
-    room = threading.Semaphore(runner.window)
-    states: list[bool] = []
-
-    def finish(future: PrefectFuture[R]) -> None:
-        try:
-            future.wait()
-            states.append(future.state.is_completed())
-        except CancelledError:  # an interrupt: it never began
-            states.append(False)
-        finally:
-            room.release()
-
-    futures: list[Any] = []
-    try:
-        for name, job in zip(job_names(function, jobs, names), jobs, strict=True):
-            room.acquire()
-            if not all(states):
-                break
-            futures.append(part.submit(name, runner.call(function, job)))
-            futures[-1].add_done_callback(finish)
-            progress.show(len(states))
-        results = []
-        for future in futures:
-            results.append(future.result())
-            progress.show(len(states))
-    except BaseException as error:
-        if not isinstance(error, Exception):  # Ctrl-C or a cancelled run: the tasks' threads must not wait for parts
-            runner.stop()
-        raise
-    assert len(results) == len(jobs), "a part failed and said nothing"
-    progress.show(len(jobs))
-    return results
 
 
 def _run_command(command: str, root: Path) -> None:
@@ -160,7 +126,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         configure_logging()
-        state: Any = pretrain_pipeline(given.targets, given.force, given.pull, given.runner, return_state=True)
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            state: Any = pretrain_pipeline(given.targets, given.force, given.pull, given.runner, return_state=True)
         outcome = state.result(raise_on_failure=False)
     except KeyboardInterrupt:
         return 130

@@ -62,19 +62,23 @@ def open_runners(name: RunnerName, stages: list[str]) -> Iterator[Callable[[str]
     Raises ValueError: the runner's packages aren't installed, C2P_WORKERS is no number, or C2P_CLUSTER doesn't answer.
     """
     with WorkerPool() as pool, contextlib.ExitStack() as stack:
-        here = Runner(
-            ThreadPoolTaskRunner(max_workers=pool.workers),
-            lambda function, job: functools.partial(pool.run, function, job),
-            2 * pool.workers,
-            pool.stop,
-        )
-        there = here
+        here = there = of_processes(pool)
         if name != "processes" and any(_spread(stage) for stage in stages):
             stack.enter_context(temporary_settings({PREFECT_API_URL: _api_url()}))
             task_runner = {"dask": _dask, "ray": _ray}[name](stack)
             window = WINDOW if _address() else 2 * pool.workers
             there = Runner(task_runner, _remote_call, window, lambda: None)
         yield lambda stage: there if _spread(stage) else here
+
+
+def of_processes(pool: WorkerPool) -> Runner:
+    """The runner whose parts the worker processes of this machine compute, each under a thread of the flow's."""
+    return Runner(
+        ThreadPoolTaskRunner(max_workers=pool.workers),
+        lambda function, job: functools.partial(pool.run, function, job),
+        2 * pool.workers,
+        pool.stop,
+    )
 
 
 def _spread(stage: str) -> bool:

@@ -36,10 +36,14 @@ class Busy(RuntimeError):
     """Another process reads or writes what a stage is to write; the message names it."""
 
 
-def plan(targets: Sequence[str] = (), *, root: Path, pull: bool = False) -> list[str]:
+def plan(
+    targets: Sequence[str] = (), *, root: Path, pull: bool = False, skip: Callable[[str], None] | None = None
+) -> list[str]:
     """Return the stages that `targets` (default: all) need, upstream first, as dvc.yaml has them.
 
-    `pull` fetches from DVC's remote what it has noted of earlier runs (its run cache), for `reproduce` to find.
+    `pull` fetches from DVC's remote what it has noted of earlier runs (its run cache), for `reproduce` to find. `skip`
+    is told the first of the stages, in order, in which nothing has changed, up to one that can't be skipped; what
+    stands in the way of that one (its files are busy, say) is for `reproduce` to tell.
 
     Raises ValueError: no such stage, a dvc.yaml that can't be read, or a remote that can't.
     """
@@ -49,9 +53,27 @@ def plan(targets: Sequence[str] = (), *, root: Path, pull: bool = False) -> list
                 with contextlib.suppress(RunCacheNotSupported):  # no remote, or one that keeps no notes
                     repo.stage_cache.pull(None)
             goals = [stage for target in targets for stage in repo.stage.collect(target)]
-            return [stage.addressing for stage in plan_repro(get_active_graph(repo.index.graph), goals or None)]
+            stages = plan_repro(get_active_graph(repo.index.graph), goals or None)
+            if skip:
+                _skip_current(stages, skip)
+            return [stage.addressing for stage in stages]
     except DvcException as error:
         raise ValueError(_one_line(error)) from error
+
+
+def skip_current(names: Sequence[str], skip: Callable[[str], None], *, root: Path) -> None:
+    """Tell `skip` the first of these stages in which nothing has changed, as `plan` does."""
+    with contextlib.suppress(DvcException), _open(root) as repo, repo.lock:
+        stages = {stage.addressing: stage for stage in repo.index.stages}  # reads dvc.yaml and dvc.lock once
+        _skip_current([stages[name] for name in names], skip)
+
+
+def _skip_current(stages: Sequence[Stage], skip: Callable[[str], None]) -> None:
+    with contextlib.suppress(DvcException):
+        for stage in stages:
+            if stage.changed():
+                return
+            skip(stage.addressing)
 
 
 def reproduce(
