@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from dvc.exceptions import DvcException, ReproductionError
+from dvc.exceptions import CheckoutError, DvcException, ReproductionError
 from dvc.lock import LockError
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
@@ -59,6 +59,10 @@ def plan(
             return [stage.addressing for stage in stages]
     except DvcException as error:
         raise ValueError(_one_line(error)) from error
+    except Exception as error:
+        if _of_remote(error):
+            raise ValueError(f"DVC's remote: {_one_line(error)}") from error
+        raise
 
 
 def skip_current(names: Sequence[str], skip: Callable[[str], None], *, root: Path) -> None:
@@ -95,7 +99,7 @@ def reproduce(
     @rwlocked(read=["deps"], write=["outs"])
     def run_stage(stage: Stage, dry: bool = False, force: bool = False, pull: bool = False, **_: Any) -> None:
         if pull:
-            _pull_missing_deps(stage)
+            _fetch_inputs(stage)
         if not force:
             try:
                 stage.repo.stage_cache.restore(stage, pull=pull)
@@ -130,9 +134,25 @@ def reproduce(
         return outcomes[0] if outcomes else "current"
     if isinstance(failure, LockError):
         raise Busy(f"{name}: {_one_line(failure)}; wait for that process or stop it, then run again")
-    if isinstance(failure, DvcException):
+    if isinstance(failure, DvcException) or _of_remote(failure):
         raise ValueError(f"{name}: {_one_line(failure)}") from failure
     raise failure
+
+
+def _fetch_inputs(stage: Stage) -> None:
+    try:
+        _pull_missing_deps(stage)
+    except CheckoutError as error:
+        missing = ", ".join(dep.def_path for dep in stage.deps if not dep.exists)
+        raise ValueError(
+            f"{stage.addressing}: {missing} is neither here nor on DVC's remote; run `dvc push` where it was made, or "
+            "make it here, without pull"
+        ) from error
+
+
+def _of_remote(error: BaseException) -> bool:
+    """Whether the S3 client could not do what DVC asked of it, for lack of a server or of credentials."""
+    return type(error).__module__.startswith("botocore.")
 
 
 def _open(root: Path) -> Repo:

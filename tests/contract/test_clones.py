@@ -124,17 +124,29 @@ def test_the_run_of_another_clone_is_fetched_instead_of_repeated(pushed: Project
     assert there.made() == [] and present(there) == {"vary-3.txt"}
 
 
-def test_pull_from_an_empty_remote_or_none_is_one_line(pushed: Project, tmp_path: Path) -> None:
+def test_pull_from_a_remote_without_the_data_is_one_line(
+    pushed: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = clone(pushed, tmp_path / "there")
     (there.root / "metrics/count.json").unlink()
     shutil.rmtree(tmp_path / "remote")
     with pytest.raises(ValueError, match="grown") as caught:
         bring(there, "count", pull=True)
-    assert str(caught.value).isprintable()
+    assert "data/grown is neither here nor on DVC's remote; run `dvc push`" in str(caught.value)
     there.run("dvc", "remote", "remove", "storage")
     with pytest.raises(ValueError, match="grown") as caught:
         bring(there, "count", pull=True)
     assert str(caught.value).isprintable(), "one line, and no colours"
+    there.run("dvc", "remote", "add", "-d", "bucket", "s3://bucket/dvc")
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"^DVC's remote: Could not connect .*127\.0\.0\.1:1"):
+        bring(there, "count", pull=True)
 
 
 def test_a_frozen_stage_does_not_run_again_whatever_changes(pushed: Project, tmp_path: Path) -> None:
