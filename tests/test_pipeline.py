@@ -274,12 +274,6 @@ def test_another_clone_makes_the_tables_without_raw_data(by_flow: Path, remote: 
     assert {path.name for path in (there / "data").iterdir()} == fetched
     assert contents(there / "results") == results and (there / "dvc.lock").read_text() == lock
 
-    shutil.rmtree(there / "results")
-    said = run(there, sys.executable, "-m", "flows.pretrain_pipeline", "--pull")
-    assert "16 stages: 1 ran, 0 restored, 15 current" in said
-    assert {path.name for path in (there / "data").iterdir()} == fetched
-    assert contents(there / "results") == results and (there / "dvc.lock").read_text() == lock
-
 
 @pytest.mark.slow
 @pytest.mark.prefect

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from postgresql import PASSWORD, binaries, postgresql
-from toy_project import STAGES, Project, make_project
+from toy_project import STAGES, Project, git, make_project
 
 from flows.server import running_url
 
@@ -148,6 +148,21 @@ def test_runs_are_kept_in_postgresql(served: Project, database: str) -> None:
     assert not list((served.root / ".c2p/prefect").glob("*.db*")), "nothing lies in SQLite"
     kept = "".join(path.read_text() for path in (served.root / ".c2p/prefect").glob("*.[lj]*o*"))
     assert PASSWORD not in kept and database not in kept, "neither logs nor the list of processes tell the password"
+
+
+def test_a_clone_pulls_instead_of_computing(served: Project, tmp_path: Path) -> None:
+    served.run("flows.pretrain_pipeline")
+    served.run("dvc", "remote", "add", "-d", "storage", str(tmp_path / "remote"))
+    served.run("dvc", "push")
+    git(served.root, "add", "-A")
+    git(served.root, "commit", "-qm", "done")
+    git(tmp_path, "clone", "-q", str(served.root), "there")
+    there = Project(tmp_path / "there")
+    (there.root / "metrics/count.json").unlink()
+    output = there.run("flows.pretrain_pipeline", "--pull", PREFECT_API_URL=str(running_url(served.root)))
+    assert f"{len(STAGES) + 1} stages: 1 ran, 0 restored, {len(STAGES)} current" in output
+    assert there.made() == ["count"] and there.lock == served.lock
+    assert sorted(path.name for path in (there.root / "data").iterdir()) == ["grown"]
 
 
 def test_nothing_reaches_outside_the_machine(served: Project) -> None:
