@@ -6,6 +6,7 @@ This is the command of every stage in dvc.yaml; to run a stage with what it need
 import sys
 from pathlib import Path
 
+from tasks.inputs import check_inputs
 from tasks.progress import shown_on_terminal
 from tasks.shard_map import WorkerPool
 from tasks.stage import configure_logging, parse, report, run_stage
@@ -16,6 +17,7 @@ def main(arguments: list[str]) -> int:
     try:
         configure_logging()
         call = parse(arguments)
+        check_inputs(Path.cwd())
         with WorkerPool() as pool, shown_on_terminal():
             run_stage(call, root=Path.cwd(), map_=pool.map)
     except KeyboardInterrupt:

@@ -102,6 +102,13 @@ def test_forced_bodies_get_their_inputs_too(pushed: Project, tmp_path: Path) -> 
     assert there.made() == ["count"] and present(there) == {"grown"} and there.lock == pushed.lock
 
 
+def test_dvc_by_force_makes_nothing_of_absent_inputs(pushed: Project, tmp_path: Path) -> None:
+    there = clone(pushed, tmp_path / "there")
+    output = there.run("dvc", "repro", "--pull", "--allow-missing", "-f", "-s", "count", code=255)
+    assert "count: data/grown is not here; fetch it with `dvc pull data/grown`" in output
+    assert there.made() == [] and there.lock == pushed.lock
+
+
 def test_what_has_changed_upstream_and_is_not_here_runs_downstream(pushed: Project, tmp_path: Path) -> None:
     """A stage was brought up to date and pushed alone: those that read it must not pass for current elsewhere."""
     pushed.replace("params.yaml", "points: 1024", "points: 512")
