@@ -94,8 +94,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[
         project.write("tasks/joint.py", JOINT)
         graph = (project.root / "dvc.yaml").read_text()
         project.write("dvc.yaml", f"{graph}  joint:\n    cmd: python -m tasks joint\n    outs: [data/joint.json]\n")
-        project.run("flows.server", "start")
         try:
+            project.run("flows.server", "start")
             family = children(project)
             yield project
         finally:

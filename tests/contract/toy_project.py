@@ -144,7 +144,7 @@ class Project:
     def run(self, *command: str, code: int = 0, **extra: str) -> str:
         """Run `python -m command` in the project; return what it printed."""
         process = self.start(*command, **extra)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == code, output
         return output
 
