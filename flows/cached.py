@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from prefect import Flow, Task
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import FlowRunCreate
 from prefect.context import FlowRunContext
 from prefect.states import Completed, to_state_create
+
+from tasks.prefect_api import open_client
 
 MESSAGE = "current"
 
@@ -30,7 +32,7 @@ def cached_runs(flow: Flow[Any, Any]) -> Iterator[Callable[[str], None]]:
     parent, keys = context.flow_run.id, context.task_run_dynamic_keys
     task = Task(fn=flow.fn, name=flow.name, version=flow.version)
     sent = []
-    with get_client(sync_client=True) as client, ThreadPoolExecutor(1) as sender:
+    with open_client() as client, ThreadPoolExecutor(1) as sender:
 
         def record(name: str) -> None:
             # The engine counts the tasks of a run likewise, and finds them again by their number when it runs anew.

@@ -22,7 +22,7 @@ from flows.cached import cached_runs
 from flows.heartbeat import heartbeat
 from flows.part_map import map_parts
 from flows.runners import RunnerName, open_runners, runner_in_use, use
-from tasks.artifacts import publish_summary, publish_tables, show_steps
+from tasks.artifacts import publish_run, show_steps
 from tasks.dvc_stage import Busy, plan, reproduce, skip_current
 from tasks.events import stage_done
 from tasks.progress import heard_by
@@ -76,8 +76,7 @@ def pretrain_pipeline(
                         skip_current(names[len(rows) :], skip, root=root)
     except Exception as error:
         return Failed(message=str(error), data=error)
-    publish_summary(rows)
-    publish_tables(root)
+    publish_run(root, rows)
     return {name: outcome for name, outcome, _ in rows}
 
 

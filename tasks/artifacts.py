@@ -1,10 +1,14 @@
-"""Prefect artifacts: progress of a stage's parts while it runs, and the tables at the end. Prefect is imported late."""
+"""Prefect artifacts: a stage's progress; tables, gallery and provenance at the end. Prefect is imported late."""
 
+import json
 import re
 import time
 from pathlib import Path
 from uuid import UUID
 
+from tasks.gallery import gallery_markdown
+from tasks.origin import origin_markdown
+from tasks.prefect_api import open_client
 from tasks.progress import Listener
 
 _SECONDS_BETWEEN_UPDATES = 1.0
@@ -52,23 +56,36 @@ def show_steps(stage: str) -> Listener:
     return show
 
 
-def publish_tables(root: Path) -> list[str]:
-    """Publish results/*.md as Markdown artifacts of the current run; return their keys."""
-    from prefect.artifacts import create_markdown_artifact
+def publish_run(root: Path, rows: list[tuple[str, str, float]]) -> list[str]:
+    """Publish what a run of the pipeline gave as artifacts of the current flow run; return their keys.
 
-    keys = []
-    for path in sorted((root / "results").glob("*.md")):
-        keys.append(_key(f"results-{path.stem}"))
-        create_markdown_artifact(path.read_text(encoding="utf-8"), key=keys[-1], description=path.name)
-    return keys
-
-
-def publish_summary(rows: list[tuple[str, str, float]]) -> None:
-    """Publish what happened to each stage, rows of (stage, outcome, seconds), as a table artifact."""
-    from prefect.artifacts import create_table_artifact
-
+    rows: (stage, outcome, seconds). The gallery, whose pictures take a while to pack, comes when the report is new.
+    """
     table = [{"stage": name, "outcome": outcome, "seconds": f"{seconds:.1f}"} for name, outcome, seconds in rows]
-    create_table_artifact(table, key="stages", description="What each stage did")
+    found = [("table", "stages", json.dumps(table), "What each stage did")]
+    for path in sorted((root / "results").glob("*.md")):
+        found.append(("markdown", _key(f"results-{path.stem}"), path.read_text(encoding="utf-8"), path.name))
+    report = root / "results" / "report.html"
+    renewed = any(name == "tables" and outcome != "current" for name, outcome, _ in rows)
+    if renewed and report.is_file() and (gallery := gallery_markdown(report)):
+        found.append(("markdown", "gallery", gallery, "Shapes, their depth maps, and what they were taken for"))
+    found.append(("markdown", "provenance", origin_markdown(root), "The exact code, parameters and data"))
+    _publish(found)
+    return [key for _, key, _, _ in found]
+
+
+def _publish(found: list[tuple[str, str, str, str]]) -> None:
+    """Send artifacts (type, key, data, description) of the current flow run."""
+    from prefect.client.schemas.actions import ArtifactCreate
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None
+    with open_client() as client:
+        for kind, key, data, description in found:
+            client.create_artifact(
+                ArtifactCreate(key=key, type=kind, data=data, description=description, flow_run_id=context.flow_run.id)
+            )
 
 
 def _key(text: str) -> str:

@@ -1,5 +1,6 @@
 """The flow on a real server: through the deployment, in-process, failing, killed; always the lock of `dvc repro`."""
 
+import hashlib
 import json
 import os
 import re
@@ -17,6 +18,26 @@ from toy_project import STAGES, Project, make_project, wait_at_gate
 from flows.server import running_url
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
+
+COUNTER = '''
+"""Every process of the project that starts from now on writes down its requests; refused ones are sent again."""
+import httpx
+from pathlib import Path
+
+def note(response):
+    if response.status_code != 503:
+        with Path(__file__).with_name("requests.log").open("a") as log:
+            log.write(f"{response.request.method} {response.request.url.path}\\n")
+    return response
+
+send, send_async = httpx.Client.send, httpx.AsyncClient.send
+
+async def noted(self, request, **options):
+    return note(await send_async(self, request, **options))
+
+httpx.Client.send = lambda self, request, **options: note(send(self, request, **options))
+httpx.AsyncClient.send = noted
+'''
 
 
 def free_port() -> str:
@@ -90,7 +111,9 @@ def test_bare_deployment_name_runs_to_the_lock_of_dvc_repro(served: Project, iso
     parts = ask(served, "task_runs", flow_runs={"id": {"any_": [subflows["grow"]["id"]]}})
     assert sorted(part["name"] for part in parts) == [f"part-{number:05d}" for number in range(6)]
     artifacts = {artifact["key"]: artifact for artifact in ask(served, "artifacts")}
-    assert {"grow-progress", "stages", "results-table1"} <= set(artifacts)
+    assert {"grow-progress", "stages", "results-table1", "provenance"} <= set(artifacts)
+    assert "| grow | data/grown | `" in artifacts["provenance"]["data"]
+    assert f"dvc.lock: SHA-256 `{hashlib.sha256(served.lock).hexdigest()}`" in artifacts["provenance"]["data"]
     assert float(artifacts["grow-progress"]["data"]) == 100.0
 
 
@@ -108,8 +131,33 @@ def test_second_run_skips_everything_as_cached(served: Project) -> None:
     assert f"{len(STAGES)} stages: 0 ran, 0 restored, {len(STAGES)} current" in output
     assert "Traceback" not in output
     assert served.made() == made
-    latest = ask(served, "flow_runs", sort="START_TIME_DESC", limit=len(STAGES))
-    assert {run["name"]: run["state"]["name"] for run in latest} == dict.fromkeys(STAGES, "Cached")
+    flow = {"name": {"any_": ["pretrain-pipeline"]}}
+    whole = ask(served, "flow_runs", flows=flow, sort="START_TIME_DESC", limit=1)[0]
+    below = ask(served, "flow_runs", flow_runs={"parent_flow_run_id": {"any_": [whole["id"]]}})
+    assert {run["name"]: run["state"]["name"] for run in below} == dict.fromkeys(STAGES, "Cached")
+    assert {run["state"]["message"] for run in below} == {"current"}
+    assert {run["state"]["type"] for run in ask(served, "task_runs", flow_runs={"id": {"any_": [whole["id"]]}})} == {
+        "COMPLETED"
+    }
+
+
+def test_requests_of_skipped_stages_and_of_tasks(served: Project) -> None:
+    """What a run costs is requests: two a skipped stage, none a task."""
+    served.write("sitecustomize.py", COUNTER)
+    log = served.root / "requests.log"
+
+    def requests(*arguments: str) -> list[str]:
+        log.unlink(missing_ok=True)
+        served.run("flows.pretrain_pipeline", *arguments)
+        return log.read_text().splitlines()
+
+    one, all_ = requests("grow"), requests()
+    kinds = {"POST /api/task_runs/", "POST /api/flow_runs/"}
+    skipped = [len([line for line in lines if line in kinds]) for lines in (one, all_)]
+    assert skipped == [3, 1 + 2 * len(STAGES)], "the run itself, and two a stage"
+    forced = requests("grow", "--force")
+    assert [line for line in forced if "task_runs" in line] == ["POST /api/task_runs/"], "six tasks, one subflow"
+    (served.root / "sitecustomize.py").unlink()
 
 
 def test_bad_part_is_one_line_and_exit_code_2(served: Project) -> None:
