@@ -1,5 +1,6 @@
 """The parts of a stage as tasks of its flow run: a `Map` for the stage's body."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
@@ -27,6 +28,7 @@ def map_parts(
     names: Sequence[str] | None = None,
 ) -> list[R]:
     """Run jobs as tasks: a `Map`. Few wait at a time, so that a failure ends the stage."""
+    logging.getLogger("prefect.task_runs").addFilter(_tells_something)
     progress = Progress(stage_name, len(jobs))
     room = threading.Semaphore(runner.window)
     states: list[bool] = []
@@ -69,3 +71,8 @@ def _result(future: PrefectFuture[R]) -> R:
     if future.state.is_completed() and isinstance(record, ResultRecord):
         return record.result
     return future.result()
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """A line a task that ended well would bury what the stage itself says."""
+    return not str(record.msg).startswith("Finished in state Completed")

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from uuid import UUID
 
-from tasks.gallery import gallery_markdown
 from tasks.origin import origin_markdown
 from tasks.prefect_api import open_client
 from tasks.progress import Listener
@@ -67,8 +66,11 @@ def publish_run(root: Path, rows: list[tuple[str, str, float]]) -> list[str]:
         found.append(("markdown", _key(f"results-{path.stem}"), path.read_text(encoding="utf-8"), path.name))
     report = root / "results" / "report.html"
     renewed = any(name == "tables" and outcome != "current" for name, outcome, _ in rows)
-    if renewed and report.is_file() and (gallery := gallery_markdown(report)):
-        found.append(("markdown", "gallery", gallery, "Shapes, their depth maps, and what they were taken for"))
+    if renewed and report.is_file():
+        from tasks.gallery import gallery_markdown  # a run in which nothing is new need not load Pillow
+
+        if gallery := gallery_markdown(report):
+            found.append(("markdown", "gallery", gallery, "Shapes, their depth maps, and what they were taken for"))
     found.append(("markdown", "provenance", origin_markdown(root), "The exact code, parameters and data"))
     _publish(found)
     return [key for _, key, _, _ in found]
