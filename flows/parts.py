@@ -15,10 +15,23 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 
+_PASSING = {
+    "aiohttp.ClientConnectionError",
+    "aiohttp.ClientPayloadError",
+    "botocore.ConnectionError",
+    "botocore.HTTPClientError",
+    "httpx.TransportError",
+    "requests.ChunkedEncodingError",
+    "requests.ConnectionError",
+    "requests.Timeout",
+}
+"""Failures of networks that the libraries below us raise as classes of their own; by name, as not all are installed."""
+
+
 def can_pass(error: Any) -> bool:
-    """Whether trying again may help: a killed worker, a network that fails."""
-    of_requests = isinstance(error, OSError) and type(error).__module__.startswith("requests.")
-    return of_requests or isinstance(error, ConnectionError | TimeoutError | WorkerDied)
+    """Whether trying again may help: a killed worker, a network that fails, a lock that somebody holds."""
+    names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__}
+    return bool(names & _PASSING) or isinstance(error, ConnectionError | TimeoutError | WorkerDied)
 
 
 @task(

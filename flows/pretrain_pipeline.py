@@ -7,7 +7,6 @@ process, reporting to the project's server if that is up, else to a temporary on
 import argparse
 import functools
 import logging
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,12 +14,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 from prefect import flow
+from prefect.flow_engine import FlowRunTimeoutError
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
 from flows.cached import cached_runs
+from flows.commands import run_command
+from flows.gpu import gpu_for
 from flows.heartbeat import heartbeat
 from flows.part_map import map_parts
+from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
 from tasks.artifacts import publish_run, show_steps
 from tasks.dvc_stage import Busy, plan, reproduce, skip_current
@@ -34,7 +37,11 @@ logger = logging.getLogger("flows.pretrain_pipeline")
 
 @flow(name="pretrain-pipeline", persist_result=False)
 def pretrain_pipeline(
-    targets: list[str] | None = None, force: bool = False, pull: bool = False, runner: RunnerName = "processes"
+    targets: list[str] | None = None,
+    force: bool = False,
+    pull: bool = False,
+    runner: RunnerName = "processes",
+    wait: float = 0,
 ) -> Any:
     """Bring the pipeline up to date, publish its tables, and return what happened to each stage.
 
@@ -44,6 +51,7 @@ def pretrain_pipeline(
         pull: fetch missing data from DVC's remote instead of making it.
         runner: what computes the parts of the data stages: worker processes of this machine, or the workers of a Dask
             or Ray cluster (C2P_CLUSTER; without it one on this machine).
+        wait: minutes to wait for a process that works on the same files; 0 means to stop with a line that names it.
     """
     configure_logging()
     root, begin = Path.cwd(), time.monotonic()
@@ -58,6 +66,7 @@ def pretrain_pipeline(
         stage_done(name, outcome, root=root, seconds=rows[-1][2])
 
     try:
+        limit = stage_seconds()
         with heartbeat(), cached_runs(stage) as record:
 
             def skip(name: str) -> None:
@@ -70,10 +79,14 @@ def pretrain_pipeline(
                     name = names[len(rows)]
                     use(chosen := runner_of(name))
                     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # theirs cost 1 s at the end
-                        outcome: Any = stage.with_options(task_runner=chosen.task_runner)(name, force=force, pull=pull)
+                        options: Any = {"task_runner": chosen.task_runner, "timeout_seconds": limit}
+                        outcome: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
                     done(name, outcome)
                     if not force:
                         skip_current(names[len(rows) :], skip, root=root)
+    except FlowRunTimeoutError:
+        error = RuntimeError(f"{name}: not done after {limit / 3600:g} hours (C2P_STAGE_HOURS)")
+        return Failed(message=str(error), data=error)
     except Exception as error:
         return Failed(message=str(error), data=error)
     publish_run(root, rows)
@@ -81,36 +94,29 @@ def pretrain_pipeline(
 
 
 @flow(name="stage", flow_run_name="{name}", persist_result=False)
-def stage(name: str, force: bool = False, pull: bool = False) -> Any:
+def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -> Any:
     """Bring one stage of dvc.yaml up to date; the run ends `Cached` where nothing had to be made."""
     root = Path.cwd()
     map_ = functools.partial(map_parts, name, runner_in_use())
 
     def execute(command: str) -> None:
         call = parse_command(command)
-        if call:
-            with heard_by(show_steps(name)):
-                run_stage(call, root=root, map_=map_)
-        else:
-            _run_command(command, root)
+        with gpu_for(name, root=root):
+            if call:
+                with heard_by(show_steps(name)):
+                    run_stage(call, root=root, map_=map_)
+            else:
+                run_command(command, root)
 
     try:
-        outcome = reproduce(name, execute, root=root, force=force, pull=pull)
+        with heartbeat():
+            outcome = patiently(
+                lambda: reproduce(name, execute, root=root, force=force, pull=pull),
+                minutes=wait,
+            )
     except (Busy, ValueError, OSError, WorkerDied) as error:
         return Failed(message=str(error), data=error)
     return outcome if outcome == "ran" else Completed(name="Cached", message=outcome, data=outcome)
-
-
-def _run_command(command: str, root: Path) -> None:
-    """Run a stage's command that is not ours (torchrun, say) as a child process, its output as log lines."""
-    with subprocess.Popen(
-        command, shell=True, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            logger.info("%s", line.rstrip())
-    if process.returncode:
-        raise RuntimeError(f"{command}: exit code {process.returncode}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,11 +128,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--runner", choices=get_args(RunnerName), default="processes", help="what computes parts (processes)"
     )
+    parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="wait so long for other runs (0)")
     given = parser.parse_args(arguments)
     try:
         configure_logging()
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            state: Any = pretrain_pipeline(given.targets, given.force, given.pull, given.runner, return_state=True)
+            state: Any = pretrain_pipeline(**vars(given), return_state=True)
         outcome = state.result(raise_on_failure=False)
     except KeyboardInterrupt:
         return 130
