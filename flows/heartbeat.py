@@ -8,7 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
 
@@ -16,25 +18,29 @@ EVENT = "prefect.flow-run.heartbeat"
 SECONDS = 30
 
 
+def sign_of_life(run: FlowRun, flow: str, *, seconds_ago: float = 0) -> None:
+    """Emit one heartbeat of a run of the flow with this name."""
+    when = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    of_flow = {
+        "prefect.resource.id": f"prefect.flow.{run.flow_id}",
+        "prefect.resource.role": "flow",
+        "prefect.resource.name": flow,
+    }
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}
+    emit_event(EVENT, resource=resource, related=[of_flow], occurred=when)
+
+
 @contextmanager
 def heartbeat() -> Iterator[None]:
     """Let the current flow run beat while the `with` block lasts, in a thread that needs no waiting for."""
     context = FlowRunContext.get()
     assert context is not None and context.flow is not None and context.flow_run is not None
-    resource = {
-        "prefect.resource.id": f"prefect.flow-run.{context.flow_run.id}",
-        "prefect.resource.name": context.flow_run.name,
-    }
-    flow = {
-        "prefect.resource.id": f"prefect.flow.{context.flow_run.flow_id}",
-        "prefect.resource.role": "flow",
-        "prefect.resource.name": context.flow.name,
-    }
+    run, flow = context.flow_run, context.flow.name
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(SECONDS):
-            emit_event(EVENT, resource=resource, related=[flow])
+            sign_of_life(run, flow)
 
     threading.Thread(target=copy_context().run, args=(beat,), daemon=True, name="heartbeat").start()
     try:

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,42 +52,54 @@ def start(root: Path) -> str:
     """
     state, served = _read_state(root), _served_pools()
     if not _alive(state.get("server")):
-        database, port = database_settings(), _port()
+        database, port = database_settings(), _port(state.get("port"))
         workers = {part: entry for part, entry in state.items() if part in _WORKERS.values()}
+        if port != state.get("port"):  # they ask where the former server was
+            for entry in workers.values():
+                _end(entry)
         state = {"port": port, "url": f"http://127.0.0.1:{port}", **workers}
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
         state["server"] = _start(root, state["url"], "server", arguments, database)
         _write_state(root, state)
     _wait_until_healthy(root, state)
     _run(root, state["url"], "flows.pools")
-    _prefect(root, state["url"], "--no-prompt", "deploy", "--all")
+    with ThreadPoolExecutor() as both:  # each of them mostly imports
+        done = [
+            both.submit(_prefect, root, state["url"], "--no-prompt", "deploy", "--all"),
+            both.submit(_run, root, state["url"], "flows.automations"),
+        ]
+    for outcome in done:
+        outcome.result()
     for pool in served:
-        if not _alive(state.get(part := _WORKERS[pool])):
+        if not _alive(state.get(name := _WORKERS[pool])):
             arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", pool]
-            state[part] = _start(root, state["url"], part, arguments)
+            state[name] = _start(root, state["url"], name, arguments)
             _write_state(root, state)
     return str(state["url"])
 
 
 def stop(root: Path) -> int:
     """End worker and server with the runs they started; return how many processes had to be ended."""
-    import psutil
-
     state = _read_state(root)
-    ended = 0
-    for part in (*_WORKERS.values(), "server"):
-        if not _alive(state.get(part)):
-            continue
-        process = psutil.Process(state[part]["pid"])
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-        _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
-        for member in left:
-            member.kill()
-        psutil.wait_procs(left, timeout=_STOP_SECONDS)
-        ended += len(family)
+    ended = sum(_end(state.get(part)) for part in (*_WORKERS.values(), "server"))
     (root / HOME / _STATE).unlink(missing_ok=True)
     return ended
+
+
+def _end(entry: dict[str, Any] | None) -> int:
+    """End a recorded process with its family; how many they were."""
+    import psutil
+
+    if entry is None or not _alive(entry):
+        return 0
+    process = psutil.Process(entry["pid"])
+    family = [process, *process.children(recursive=True)]
+    process.terminate()
+    _, left = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+    for member in left:
+        member.kill()
+    psutil.wait_procs(left, timeout=_STOP_SECONDS)
+    return len(family)
 
 
 def environment(root: Path, url: str) -> dict[str, str]:
@@ -142,14 +155,15 @@ def _wait_until_healthy(root: Path, state: dict[str, Any]) -> None:
     raise RuntimeError(f"the Prefect server doesn't answer at {state['url']}; its log is {_log(root, 'server')}")
 
 
-def _port() -> int:
+def _port(former: int | None = None) -> int:
+    """C2P_PORT, else the port of the project's former server or 4200, else any that is free."""
     text = os.environ.get("C2P_PORT", "")
     if text and not (text.isdecimal() and 0 < int(text) < 65536):
         raise ValueError(f"C2P_PORT: got {text!r}; allowed: 1 to 65535")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", int(text or 4200)))
+            probe.bind(("127.0.0.1", int(text or former or 4200)))
         except OSError as error:
             if text:
                 raise ValueError(f"C2P_PORT: {text} is taken ({error.strerror}); choose another port") from None
