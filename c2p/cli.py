@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         doctor,
         evaluate,
         export,
+        history,
         profile,
         push,
         render,
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (
         *(profile, doctor, data, shards, store, render),
-        *(classify, retrieve, evaluate, tables, report, export, push),
+        *(classify, retrieve, evaluate, history, tables, report, export, push),
     ):
         module.add_to(commands)
     return parser

@@ -1,8 +1,12 @@
 """Events that say what happened to the project's artifacts, for automations to react to. Prefect is imported late."""
 
+import json
 import os
+import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def stage_done(name: str, outcome: str, *, root: Path, seconds: float) -> None:
@@ -22,11 +26,13 @@ def checkpoint_created(
     """Emit `c2p.checkpoint.created` for the selected encoder of a seed; nothing happens where no server listens.
 
     path: its weights; digest: their SHA-256; accuracy: on the validation split, percent; selected: whether the seed is
-    the best one. A server listens where this is a flow's process or PREFECT_API_URL names it: `dvc repro` alone needs
-    no Prefect.
+    the best one. A server listens where this is a flow's process, where PREFECT_API_URL names one, or where that of the
+    project is up: `dvc repro` alone needs no Prefect.
     """
     if "prefect" not in sys.modules and not os.environ.get("PREFECT_API_URL"):
-        return
+        if (address := _project_server(root)) is None:
+            return
+        os.environ["PREFECT_API_URL"] = address
     from prefect.events import emit_event
 
     emit_event(
@@ -45,3 +51,32 @@ def checkpoint_created(
             "selected": selected,
         },
     )
+
+
+def accuracy_dropped(text: str, *, root: Path, dataset: str, points: float, payload: Mapping[str, Any]) -> None:
+    """Emit `c2p.accuracy.dropped`: a checkpoint is worse on a benchmark set than one before.
+
+    text: what people read of it; points: by how much, percent; payload: what else there is to tell, plain data.
+    """
+    from prefect.events import emit_event
+
+    emit_event(
+        "c2p.accuracy.dropped",
+        resource={
+            "prefect.resource.id": f"c2p.benchmark.{dataset}",
+            "prefect.resource.name": dataset,
+            "c2p.root": str(root),
+        },
+        payload={"message": text, "points": round(points, 4), **payload},
+    )
+
+
+def _project_server(root: Path) -> str | None:
+    """Address of the API of the server that `make server` has started here; None: it is not up."""
+    try:
+        state = json.loads((root / ".c2p/prefect/processes.json").read_text(encoding="utf-8"))
+        os.kill(state["server"]["pid"], 0)
+        with socket.create_connection(("127.0.0.1", state["port"]), timeout=0.5):
+            return f"{state['url']}/api"
+    except (OSError, KeyError, ValueError):
+        return None
