@@ -18,7 +18,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from c2p.evaluation.evaluate import evaluate as evaluate_encoder
 from c2p.params import load
 from flows.parts import part
 from tasks.layout import Layout
@@ -47,6 +46,8 @@ def evaluate(encoder: str = ENCODER, sets: list[str] | None = None, methods: lis
         methods: slugs as `c2p evaluate --methods list` prints them, of those that take no training objects; none means
             clip2point alone.
     """
+    from c2p.evaluation.evaluate import evaluate as evaluate_encoder  # brings torch, which deploying does without
+
     configure_logging()
     root = Path.cwd()
     layout = Layout(root)

@@ -16,7 +16,6 @@ from datetime import datetime
 from pathlib import Path
 
 from c2p.data.files import sha256
-from c2p.evaluation.evaluate import evaluate
 from c2p.evaluation.history import Row
 from c2p.params import Params
 from tasks.closure import code_digest
@@ -128,6 +127,8 @@ def evaluation_key(params: Params, weights: Sequence[str], dataset: str, data_re
 
 def evaluate_trial(trial: Trial, *, root: Path, params: Params, when: datetime, git_rev: str, map_: Map) -> Row:
     """Evaluate zero-shot, as the stage zeroshot does (on the CPU, from the same features); a row of the history."""
+    from c2p.evaluation.evaluate import evaluate  # brings torch, which looking for what is new does without
+
     metrics = evaluate(
         params,
         trial.benchmark,

@@ -122,7 +122,8 @@ def test_second_start_keeps_processes_and_deployments(served: Project) -> None:
     output = served.run("flows.server", "start")
     assert f":{os.environ['C2P_PORT']}" in output
     assert (served.root / ".c2p/prefect/processes.json").read_text() == before
-    assert sorted(deployment["name"] for deployment in ask(served, "deployments")) == ["gpu", "pretrain-pipeline"]
+    names = sorted(deployment["name"] for deployment in ask(served, "deployments"))
+    assert names == ["evaluate", "gpu", "pretrain-pipeline", "reevaluate"]
 
 
 def test_second_run_skips_everything_as_cached(served: Project) -> None:
