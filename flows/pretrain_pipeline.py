@@ -15,13 +15,12 @@ from typing import Any, get_args
 
 from prefect import flow
 from prefect.flow_engine import FlowRunTimeoutError
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
 from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
-from flows.heartbeat import heartbeat
+from flows.heartbeat import heartbeat, without_heartbeats
 from flows.part_map import map_parts
 from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
@@ -74,13 +73,12 @@ def pretrain_pipeline(
                 done(name, "current")
 
             names = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
-            with open_runners(runner, names) as runner_of:
+            with open_runners(runner, names) as runner_of, without_heartbeats():
                 while len(rows) < len(names):
                     name = names[len(rows)]
                     use(chosen := runner_of(name))
-                    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # theirs cost 1 s at the end
-                        options: Any = {"task_runner": chosen.task_runner, "timeout_seconds": limit}
-                        outcome: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
+                    options: Any = {"task_runner": chosen.task_runner, "timeout_seconds": limit}
+                    outcome: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
                     done(name, outcome)
                     if not force:
                         skip_current(names[len(rows) :], skip, root=root)
@@ -132,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         configure_logging()
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with without_heartbeats():
             state: Any = pretrain_pipeline(**vars(given), return_state=True)
         outcome = state.result(raise_on_failure=False)
     except KeyboardInterrupt:
