@@ -1,4 +1,4 @@
-"""Losses of the image-depth pre-training: CLIP2Point section 3.2.1, Eq. 5 to 11.
+"""Losses of the pre-trainings: CLIP2Point section 3.2.1, Eq. 5 to 11, and the InfoNCE of CG3D.
 
 Letters: N samples a batch, C feature width.
 """
@@ -35,6 +35,22 @@ def intra_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 def cross_loss(depth: Tensor, image: Tensor, temperature: float) -> Tensor:
     """Eq. 8-10: depth features (the mean over the distances) against image features, (N, C) each."""
     return nt_xent(depth, image, temperature)
+
+
+def info_nce(a: Tensor, b: Tensor, temperature: float) -> Tensor:
+    """InfoNCE between two sets of paired features, both ways: CLIP's loss, which CG3D takes for every two kinds.
+
+    For every feature its partner is the positive among the N features of the other set; those of its own set play no
+    part, unlike in `nt_xent`. Features are L2-normalised here.
+
+    a, b: (N, C) float, row i of each a pair. Returns the mean over the 2N features, a scalar.
+    Raises ValueError: shapes that differ or are not (N, C).
+    """
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"features: got shapes {tuple(a.shape)} and {tuple(b.shape)}; allowed: two of the same (N, C)")
+    logits = functional.normalize(a, dim=-1) @ functional.normalize(b, dim=-1).T / temperature
+    partner = torch.arange(len(a), device=a.device)
+    return (functional.cross_entropy(logits, partner) + functional.cross_entropy(logits.T, partner)) / 2
 
 
 class Balance(nn.Module):

@@ -1,4 +1,4 @@
-"""Eq. 5 to 11 against plain loops in double precision."""
+"""Eq. 5 to 11, and InfoNCE, against plain loops in double precision."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2p.models.losses import Balance, cross_loss, intra_loss, nt_xent
+from c2p.models.losses import Balance, cross_loss, info_nce, intra_loss, nt_xent
 
 
 def _unit(rows: np.ndarray) -> list[list[float]]:
@@ -74,3 +74,26 @@ def test_balance_is_equation_11_and_sigma_learns(sigma: float) -> None:
     assert loss.item() == pytest.approx(3 / sigma**2 + 4 + math.log(sigma + 1), rel=1e-6)
     loss.backward()
     assert balance.sigma.grad.item() == pytest.approx(-2 * 3 / sigma**3 + 1 / (sigma + 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.07])
+@pytest.mark.parametrize(("count", "width"), [(1, 3), (2, 5), (7, 16)])
+def test_info_nce_is_that_of_plain_loops(count: int, width: int, temperature: float) -> None:
+    a, b = np.random.default_rng(count).normal(size=(2, count, width)) * 3
+    first, second = _unit(a), _unit(b)
+    total = 0.0
+    for i in range(count):
+        pair = _e(first[i], second[i], temperature)
+        total -= math.log(pair / sum(_e(first[i], second[k], temperature) for k in range(count)))
+        total -= math.log(pair / sum(_e(first[k], second[i], temperature) for k in range(count)))
+    got = info_nce(torch.tensor(a), torch.tensor(b), temperature)
+    assert got.item() == pytest.approx(total / (2 * count), rel=1e-10, abs=1e-10)
+    single = info_nce(torch.tensor(a).float(), torch.tensor(b).float(), temperature)
+    assert single.item() == pytest.approx(total / (2 * count), rel=1e-4, abs=1e-5)
+
+
+def test_info_nce_gradient_is_the_numeric_one_and_shapes_are_checked() -> None:
+    a, b = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x, y: info_nce(x, y, 0.7), (a.requires_grad_(), b.requires_grad_()))
+    with pytest.raises(ValueError, match="same"):
+        info_nce(torch.zeros(2, 3), torch.zeros(3, 3), 0.7)
