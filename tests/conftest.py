@@ -1,6 +1,8 @@
 """Shared fixtures."""
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +10,17 @@ import pytest
 from bucket import bucket
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-
-
-LONGEST = ("test_pipeline.py", "test_flow.py", "test_dask.py", "test_killed_factory.py", "test_stage_pretrain.py")
+LONGEST = (
+    *("test_pipeline.py", "test_recovery.py", "test_reevaluation.py", "test_flow.py", "test_dask.py"),
+    *("test_killed_factory.py", "test_operated.py", "test_stage_pretrain.py"),
+)
 """Files that begin first where several processes share the tests, so that none is left to run alone at the end."""
+
+
+def pytest_configure() -> None:
+    """Let the processes of tests hear a Ctrl-C, which a shell's background jobs and nohup ignore by inheritance."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -354,19 +354,24 @@ def test_every_dead_run_is_cleared_and_its_slot_released_within_two_minutes(
 
 
 def test_a_second_start_doubles_no_automation_and_mends_a_changed_one(server: Server) -> None:
-    [before] = server.ask("automations/filter")
+    [before] = _ours(server)
     environment = {"PREFECT_API_URL": server.url}
     server.project.run("flows.automations", **environment)
-    assert server.ask("automations/filter") == [before]
+    assert _ours(server) == [before]
 
     kept = {key: before[key] for key in ("name", "enabled", "actions")}
     changed = {**kept, "description": "as in a former version", "trigger": {**before["trigger"], "within": 600}}
     server.ask("automations/", **changed)
     server.ask(f"automations/{before['id']}", method="PUT", **changed)
     server.project.run("flows.automations", **environment)
-    [after] = server.ask("automations/filter")
+    [after] = _ours(server)
     assert after["trigger"]["within"] == before["trigger"]["within"]
     assert after["description"] == before["description"]
+
+
+def _ours(server: Server) -> list[dict[str, Any]]:
+    """The automations of flows/automations.py; those of deployments are Prefect's own affair."""
+    return [automation for automation in server.ask("automations/filter") if automation["name"].startswith("c2p: ")]
 
 
 def _seconds(text: str) -> float:
