@@ -28,7 +28,7 @@ from flows.gpu import LIMIT, gpu_count
 from flows.heartbeat import sign_of_life
 
 FLOWS = ("pretrain-pipeline", "stage", "evaluate", "reevaluate")
-"""Flows of this project, whose runs beat every HEARTBEAT_SECONDS; a server may have others, which do not."""
+"""Flows of this project, whose runs beat every 30 s; a server may have others, which do not."""
 SILENCE_SECONDS = 90
 """A run that says nothing for so long is dead: two of its heartbeats, one each 30 s (pyproject.toml), are missing."""
 

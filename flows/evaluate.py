@@ -20,9 +20,10 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from c2p.params import load
 from flows.parts import part
+from flows.terminal import run_here
 from tasks.layout import Layout
 from tasks.shard_map import WorkerDied, WorkerPool
-from tasks.stage import configure_logging, exit_code, report
+from tasks.stage import configure_logging
 
 logger = logging.getLogger("flows.evaluate")
 
@@ -142,21 +143,6 @@ def main(arguments: Sequence[str]) -> int:
     return run_here(
         lambda: evaluate(given.encoder, _listed(given.sets), _listed(given.methods), return_state=True), _show
     )
-
-
-def run_here(run: Callable[[], Any], show: Callable[[Any], object]) -> int:
-    """Run a flow that returns its state, and show what it returned, or its error in one line; the exit code."""
-    try:
-        configure_logging()
-        outcome = run().result(raise_on_failure=False)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        return report(error)
-    if isinstance(outcome, Exception):
-        logger.error("%s", " ".join(str(outcome).split()))
-        return exit_code(outcome)
-    return int(show(outcome) or 0)  # type: ignore[call-overload]
 
 
 def _show(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

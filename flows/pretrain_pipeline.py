@@ -9,7 +9,7 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from prefect import flow
 from prefect.flow_engine import FlowRunTimeoutError
 from prefect.states import Completed, Failed
 
+from c2p.profiles import use as use_profile
 from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
@@ -24,12 +25,13 @@ from flows.heartbeat import heartbeat, without_heartbeats
 from flows.part_map import map_parts
 from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
+from flows.terminal import run_here
 from tasks.artifacts import publish_run, show_steps
 from tasks.dvc_stage import Busy, plan, reproduce, skip_current
 from tasks.events import stage_done
 from tasks.progress import heard_by
 from tasks.shard_map import WorkerDied
-from tasks.stage import configure_logging, exit_code, parse_command, report, run_stage
+from tasks.stage import configure_logging, parse_command, run_stage
 
 logger = logging.getLogger("flows.pretrain_pipeline")
 
@@ -41,6 +43,7 @@ def pretrain_pipeline(
     pull: bool = False,
     runner: RunnerName = "processes",
     wait: float = 0,
+    profile: str | None = None,
 ) -> Any:
     """Bring the pipeline up to date, publish its tables, and return what happened to each stage.
 
@@ -51,6 +54,7 @@ def pretrain_pipeline(
         runner: what computes the parts of the data stages: worker processes of this machine, or the workers of a Dask
             or Ray cluster (C2P_CLUSTER; without it one on this machine).
         wait: minutes to wait for a process that works on the same files; 0 means to stop with a line that names it.
+        profile: parameter profile to put in place first, as `c2p profile use` does; none leaves params.yaml as it is.
     """
     configure_logging()
     root, begin = Path.cwd(), time.monotonic()
@@ -66,6 +70,9 @@ def pretrain_pipeline(
 
     try:
         limit = stage_seconds()
+        if profile:
+            for change in use_profile(root, profile, []):
+                logger.info("profile %s: %s", profile, change)
         with heartbeat(), cached_runs(stage) as record:
 
             def skip(name: str) -> None:
@@ -127,22 +134,17 @@ def main(arguments: Sequence[str]) -> int:
         "--runner", choices=get_args(RunnerName), default="processes", help="what computes parts (processes)"
     )
     parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="wait so long for other runs (0)")
+    parser.add_argument(
+        "--profile", metavar="NAME", help="put this parameter profile in place first (c2p profile list)"
+    )
     given = parser.parse_args(arguments)
-    try:
-        configure_logging()
-        with without_heartbeats():
-            state: Any = pretrain_pipeline(**vars(given), return_state=True)
-        outcome = state.result(raise_on_failure=False)
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        return report(error)
-    if isinstance(outcome, Exception):
-        logger.error("%s", " ".join(str(outcome).split()))
-        return exit_code(outcome)
-    counts = {kind: sum(value == kind for value in outcome.values()) for kind in ("ran", "restored", "current")}
-    print(f"{len(outcome)} stages: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    return 0
+    with without_heartbeats():
+        return run_here(lambda: pretrain_pipeline(**vars(given), return_state=True), _show)
+
+
+def _show(outcomes: Mapping[str, str]) -> None:
+    counts = {kind: sum(value == kind for value in outcomes.values()) for kind in ("ran", "restored", "current")}
+    print(f"{len(outcomes)} stages: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from prefect.states import Completed, Failed
 
 from c2p.evaluation.history import Drop, Row, append_history, find_drops, format_history, read_history
 from c2p.params import Params, load
-from flows.evaluate import SETS_AT_A_TIME, evaluate_sets, run_here
+from flows.evaluate import SETS_AT_A_TIME, evaluate_sets
+from flows.terminal import run_here
 from tasks.checkpoints import (
     Checkpoint,
     Trial,

@@ -182,6 +182,20 @@ def test_busy_output_is_one_line_and_exit_code_1(served: Project) -> None:
     lock.unlink()
 
 
+def test_a_profile_is_put_in_place_first(served: Project, isolated: Path) -> None:
+    text = (served.root / "params.yaml").read_text()
+    served.write("profiles/small.yaml", re.sub(r"\bpoints: \d+", "points: 128", text, count=1))
+    output = served.run(
+        "prefect", "deployment", "run", "--no-prompt", "pretrain-pipeline", "-p", "profile=small", "--watch"
+    )
+    assert "finished successfully" in output
+    assert (served.root / "params.yaml").read_text() == (served.root / "profiles/small.yaml").read_text()
+    assert served.lock == lock_of_dvc_repro(isolated, 128)
+    output = served.run("flows.pretrain_pipeline", "--profile", "none", code=2)
+    assert re.search(r"ERROR .*profile: got 'none'; allowed: small\s*$", output)
+    assert "Traceback" not in output
+
+
 def test_interrupted_and_killed_flow_resumes_at_its_parts(served: Project, isolated: Path) -> None:
     set_points(served, 256)
     before = len(served.made())
