@@ -75,7 +75,8 @@ def read_history(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        table = pq.read_table(path)
+        # Given a name, Arrow opens the file twice, and another process may replace it in between.
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
         missing = set(SCHEMA.names) - set(table.column_names)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path}: not a Parquet file ({' '.join(str(error).split())}); move it away") from None

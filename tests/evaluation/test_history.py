@@ -1,8 +1,10 @@
 """The history file: what it keeps when many write at once, which drops it tells, and what people see of it."""
 
+import os
 import random
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,31 @@ for number in range(12):
     assert sorted(made["key"] for made in read_history(history)) == sorted(
         ["of all", *(f"key-{number}" for number in numbers)]
     )
+
+
+def test_a_reader_sees_a_whole_file_while_another_thread_replaces_it(history: Path, tmp_path: Path) -> None:
+    versions = []
+    for count in (1, 40):
+        append_history(made := tmp_path / f"{count}.parquet", [row(number) for number in range(count)])
+        versions.append(made.read_bytes())
+    history.parent.mkdir(parents=True)
+    history.write_bytes(versions[0])
+    ended = threading.Event()
+
+    def replace() -> None:
+        while not ended.is_set():
+            for version in versions:
+                (tmp_path / "next").write_bytes(version)
+                os.replace(tmp_path / "next", history)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        counts = {len(read_history(history)) for _ in range(1000)}
+    finally:
+        ended.set()
+        writer.join()
+    assert counts == {1, 40}
 
 
 def test_drops_are_those_that_loops_find() -> None:
