@@ -10,14 +10,20 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from c2p.cg3d_params import TEMPLATE_SETS, Cg3d, Cg3dFinetune, Cg3dScenes, Cg3dStudent, PointEncoder
+from c2p.parameter_checks import (
+    ParameterError,
+    at_least,
+    between,
+    check_seeds,
+    check_template,
+    distinct,
+    not_empty,
+    positive,
+    require,
+)
+
 S = TypeVar("S")
-
-TEMPLATE_SETS = ("clip-80", "clip-7")
-"""Named sets of prompts (c2p.models.templates)."""
-
-
-class ParameterError(ValueError):
-    """A parameter that is unknown, of the wrong type or out of range; the message is one line and names it."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,13 @@ class Download:
     """Made test shapes a class in each benchmark set (ModelNet40: 2,468 in 40 classes)."""
 
     def __post_init__(self) -> None:
-        _seeds(self, "toy_seed")
-        _at_least(self, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
-        _not_empty(self, "benchmarks")
-        _distinct(self, "benchmarks", "clouds_classes")
-        _require(len(self.clouds) < 3, "download.clouds", list(self.clouds), "one file, or a training and a test file")
+        check_seeds(self, "toy_seed")
+        at_least(self, toy_train=1, toy_validation=1, toy_benchmark_train=1, toy_benchmark_test=1)
+        not_empty(self, "benchmarks")
+        distinct(self, "benchmarks", "clouds_classes")
+        require(len(self.clouds) < 3, "download.clouds", list(self.clouds), "one file, or a training and a test file")
         for name in self.clouds_classes:
-            _require(
+            require(
                 bool(name) and name == name.strip() and "\n" not in name,
                 "download.clouds_classes",
                 name,
@@ -103,11 +109,11 @@ class Render:
     """Seed of the surface sampling, joined with each model's key."""
 
     def __post_init__(self) -> None:
-        _at_least(self, size=8, supersample=1, cloud_points=1, part_size=1, max_faces=1)
-        _seeds(self, "seed")
-        _between(self, 1, 179, "fov")
-        _between(self, 0, 1, "ambient", "diffuse", "specular", "max_reject_rate")
-        _require(self.distance > 1, "render.distance", self.distance, "more than 1 (outside the unit sphere)")
+        at_least(self, size=8, supersample=1, cloud_points=1, part_size=1, max_faces=1)
+        check_seeds(self, "seed")
+        between(self, 1, 179, "fov")
+        between(self, 0, 1, "ambient", "diffuse", "specular", "max_reject_rate")
+        require(self.distance > 1, "render.distance", self.distance, "more than 1 (outside the unit sphere)")
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Sample:
     """Points a cloud (paper: 1,024)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, points=1)
+        at_least(self, points=1)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Benchmarks:
     """The same for every test object (published few-shot code: a new draw at every access); 0: none."""
 
     def __post_init__(self) -> None:
-        _at_least(self, train_draws=0, test_draws=0)
+        at_least(self, train_draws=0, test_draws=0)
 
 
 @dataclass(frozen=True)
@@ -164,18 +170,18 @@ class Depth:
     """Pre-training draws distances uniformly from distance * [1 - jitter, 1 + jitter) (paper: 0.1)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, size=8, dilation=1)
-        _between(self, 1, 179, "fov")
-        _require(self.radius > 0, "depth.radius", self.radius, "more than 0")
-        _require(self.reach > 0, "depth.reach", self.reach, "more than 0")
-        _require(
+        at_least(self, size=8, dilation=1)
+        between(self, 1, 179, "fov")
+        require(self.radius > 0, "depth.radius", self.radius, "more than 0")
+        require(self.reach > 0, "depth.reach", self.reach, "more than 0")
+        require(
             self.footprint != "surface" or self.aggregation == "minimum",
             "depth.aggregation",
             self.aggregation,
             "minimum where depth.footprint is surface",
         )
-        _require(self.distance > 0, "depth.distance", self.distance, "more than 0")
-        _require(0 <= self.jitter < 1, "depth.jitter", self.jitter, "0 to less than 1")
+        require(self.distance > 0, "depth.distance", self.distance, "more than 0")
+        require(0 <= self.jitter < 1, "depth.jitter", self.jitter, "0 to less than 1")
 
 
 @dataclass(frozen=True)
@@ -188,8 +194,8 @@ class Shards:
     """Share of each class's training models held out for validation where the collection brings no split (meshes)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, samples_per_shard=1)
-        _require(0 < self.validation_share < 1, "shards.validation_share", self.validation_share, "between 0 and 1")
+        at_least(self, samples_per_shard=1)
+        require(0 < self.validation_share < 1, "shards.validation_share", self.validation_share, "between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -212,10 +218,10 @@ class Teacher:
     seed: int
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2)
-        _seeds(self, "seed")
-        _positive(self, "lr")
-        _between(self, 0, 1, "weight_decay", "warmup")
+        at_least(self, epochs=1, batch=2)
+        check_seeds(self, "seed")
+        positive(self, "lr")
+        between(self, 0, 1, "weight_decay", "warmup")
 
 
 @dataclass(frozen=True)
@@ -256,14 +262,14 @@ class Pretrain:
     """Checkpoints kept for their validation accuracy; of equals, the ones trained longer."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2, restart_epochs=1, checkpoint_every=1, keep_last=1, keep_best=1)
-        _positive(self, "lr", "temperature")
-        _require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
-        _between(self, 0, 1, "weight_decay")
-        _require(0 <= self.warmup < 1, "pretrain.warmup", self.warmup, "0 to less than 1")
-        _not_empty(self, "seeds")
-        _distinct(self, "seeds")
-        _seeds(self, "seeds")
+        at_least(self, epochs=1, batch=2, restart_epochs=1, checkpoint_every=1, keep_last=1, keep_best=1)
+        positive(self, "lr", "temperature")
+        require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
+        between(self, 0, 1, "weight_decay")
+        require(0 <= self.warmup < 1, "pretrain.warmup", self.warmup, "0 to less than 1")
+        not_empty(self, "seeds")
+        distinct(self, "seeds")
+        check_seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -279,10 +285,10 @@ class Zeroshot:
     sets: clip-80 and clip-7, those CLIP's authors use on ImageNet."""
 
     def __post_init__(self) -> None:
-        _template("zeroshot.template", self.template, "")
+        check_template("zeroshot.template", self.template, "")
         for number, text in enumerate(self.templates):
             if text not in TEMPLATE_SETS:
-                _template(f"zeroshot.templates[{number}]", text, f", or one of {', '.join(TEMPLATE_SETS)}")
+                check_template(f"zeroshot.templates[{number}]", text, f", or one of {', '.join(TEMPLATE_SETS)}")
 
 
 @dataclass(frozen=True)
@@ -310,10 +316,10 @@ class Adapter:
     code: new points at every access, no jitter). PointCLIP's adapter too."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1, batch=2, draws=0)
-        _positive(self, "lr")
-        _between(self, 0, 1, "weight_decay", "dropout")
-        _require(0 < self.heldout_share < 1, "adapter.heldout_share", self.heldout_share, "between 0 and 1")
+        at_least(self, epochs=1, batch=2, draws=0)
+        positive(self, "lr")
+        between(self, 0, 1, "weight_decay", "dropout")
+        require(0 < self.heldout_share < 1, "adapter.heldout_share", self.heldout_share, "between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -331,7 +337,7 @@ class Pointclip:
     empty: c2p's own eight templates. DVC watches the path, not what the file holds."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=2, size=8, adapter_size=8)
+        at_least(self, epochs=2, size=8, adapter_size=8)
 
 
 Control = Literal[
@@ -365,10 +371,10 @@ class Controls:
     """Tip-Adapter: sharpness of the affinity (published code, ImageNet: 1)."""
 
     def __post_init__(self) -> None:
-        _distinct(self, "methods")
-        _positive(self, "strength", "beta")
-        _require(0 <= self.held_out < 1, "controls.held_out", self.held_out, "0 to less than 1")
-        _require(self.alpha >= 0, "controls.alpha", self.alpha, "at least 0")
+        distinct(self, "methods")
+        positive(self, "strength", "beta")
+        require(0 <= self.held_out < 1, "controls.held_out", self.held_out, "0 to less than 1")
+        require(self.alpha >= 0, "controls.alpha", self.alpha, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -386,12 +392,12 @@ class Fewshot:
     number of encoders (paper: one, unknown)."""
 
     def __post_init__(self) -> None:
-        _at_least(self, shots=1)
-        _distinct(self, "curve")
-        _require(min(self.curve, default=1) >= 1, "fewshot.curve", list(self.curve), "whole numbers of at least 1")
-        _not_empty(self, "seeds")
-        _distinct(self, "seeds")
-        _seeds(self, "seeds")
+        at_least(self, shots=1)
+        distinct(self, "curve")
+        require(min(self.curve, default=1) >= 1, "fewshot.curve", list(self.curve), "whole numbers of at least 1")
+        not_empty(self, "seeds")
+        distinct(self, "seeds")
+        check_seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -404,10 +410,10 @@ class Fullshot:
     """Adapter epochs."""
 
     def __post_init__(self) -> None:
-        _at_least(self, epochs=1)
-        _not_empty(self, "seeds")
-        _distinct(self, "seeds")
-        _seeds(self, "seeds")
+        at_least(self, epochs=1)
+        not_empty(self, "seeds")
+        distinct(self, "seeds")
+        check_seeds(self, "seeds")
 
 
 @dataclass(frozen=True)
@@ -421,9 +427,9 @@ class Ablations:
     one of pretrain.seeds."""
 
     def __post_init__(self) -> None:
-        _not_empty(self, "dilations")
-        _distinct(self, "dilations")
-        _require(min(self.dilations) >= 1, "ablations.dilations", self.dilations, "whole numbers of at least 1")
+        not_empty(self, "dilations")
+        distinct(self, "dilations")
+        require(min(self.dilations) >= 1, "ablations.dilations", self.dilations, "whole numbers of at least 1")
 
 
 @dataclass(frozen=True)
@@ -446,20 +452,25 @@ class Params:
     fewshot: Fewshot
     fullshot: Fullshot
     ablations: Ablations
+    cg3d: Cg3d
+    point_encoder: PointEncoder
+    cg3d_student: Cg3dStudent
+    cg3d_finetune: Cg3dFinetune
+    cg3d_scenes: Cg3dScenes
 
     def __post_init__(self) -> None:
         sets = self.download.benchmarks
         for name in ("fewshot", "fullshot"):
             dataset = getattr(self, name).dataset
-            _require(dataset in sets, f"{name}.dataset", dataset, f"one of download.benchmarks ({', '.join(sets)})")
-        _require(
+            require(dataset in sets, f"{name}.dataset", dataset, f"one of download.benchmarks ({', '.join(sets)})")
+        require(
             "clouds" not in sets or bool(self.download.clouds),
             "download.clouds",
             [],
             "the files of the set clouds; set them with: --set 'download.clouds=[TRAIN.h5, TEST.h5]'",
         )
         needs_meshes = self.download.source == "meshes" or "meshes" in sets
-        _require(
+        require(
             not needs_meshes or bool(self.download.meshes),
             "download.meshes",
             self.download.meshes,
@@ -504,7 +515,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is Literal:
         allowed = typing.get_args(kind)
-        _require(
+        require(
             value in allowed and type(value) in {type(a) for a in allowed},
             name,
             value,
@@ -512,30 +523,28 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         )
         return value
     if origin is tuple:
-        _require(isinstance(value, list | tuple), name, value, "a list")
+        require(isinstance(value, list | tuple), name, value, "a list")
         item = typing.get_args(kind)[0]
         return tuple(_convert(item, v, f"{name}[{i}]") for i, v in enumerate(value))
     if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(number and abs(value) < float("inf"), name, value, "a finite number" + _yaml_exponent_hint(value))
+        require(number and abs(value) < float("inf"), name, value, "a finite number" + _yaml_exponent_hint(value))
         return float(value)
     if kind is int:
-        _require(isinstance(value, int) and not isinstance(value, bool), name, value, "a whole number")
+        require(isinstance(value, int) and not isinstance(value, bool), name, value, "a whole number")
         return value
     assert isinstance(kind, type) and not isinstance(kind, types.UnionType)
-    _require(isinstance(value, kind), name, value, {bool: "true or false", str: "a text"}[kind])
+    require(isinstance(value, kind), name, value, {bool: "true or false", str: "a text"}[kind])
     return value
 
 
 def _convert_section(kind: type, value: Any, name: str) -> Any:
-    _require(isinstance(value, dict), name or "params.yaml", value, "a section of keys")
+    require(isinstance(value, dict), name or "params.yaml", value, "a section of keys")
     hints = typing.get_type_hints(kind)
     known = [f.name for f in fields(kind)]
     prefix = f"{name}." if name else ""
     for key in value:
-        _require(
-            key in known, f"{prefix}{key}", value[key], f"unknown key; known here: {', '.join(known)}", known=False
-        )
+        require(key in known, f"{prefix}{key}", value[key], f"unknown key; known here: {', '.join(known)}", known=False)
     missing = [key for key in known if key not in value]
     if missing:
         raise ParameterError(f"{prefix}{missing[0]}: missing; profiles/demo.yaml shows every key")
@@ -544,55 +553,3 @@ def _convert_section(kind: type, value: Any, name: str) -> Any:
 
 def _yaml_exponent_hint(value: Any) -> str:
     return " (YAML reads 1e-3 as text: write 1.0e-3)" if isinstance(value, str) else ""
-
-
-def _require(condition: bool, name: str, value: Any, allowed: str, *, known: bool = True) -> None:
-    if not condition:
-        raise ParameterError(f"{name}: got {value!r}; " + (f"allowed: {allowed}" if known else allowed))
-
-
-def _name(section: Any, key: str) -> str:
-    return f"{type(section).__name__.lower()}.{key}"
-
-
-def _at_least(section: Any, **bounds: int) -> None:
-    for key, low in bounds.items():
-        value = getattr(section, key)
-        _require(value >= low, _name(section, key), value, f"at least {low}")
-
-
-def _positive(section: Any, *keys: str) -> None:
-    for key in keys:
-        value = getattr(section, key)
-        _require(value > 0, _name(section, key), value, "more than 0")
-
-
-def _between(section: Any, low: float, high: float, *keys: str) -> None:
-    for key in keys:
-        value = getattr(section, key)
-        _require(low <= value <= high, _name(section, key), value, f"{low} to {high}")
-
-
-def _not_empty(section: Any, *keys: str) -> None:
-    for key in keys:
-        _require(len(getattr(section, key)) > 0, _name(section, key), [], "at least one entry")
-
-
-def _seeds(section: Any, *keys: str) -> None:
-    """Whole numbers that every generator takes."""
-    for key in keys:
-        value = getattr(section, key)
-        values = value if isinstance(value, tuple) else (value,)
-        _require(all(0 <= v < 2**32 for v in values), _name(section, key), value, "0 to 4294967295")
-
-
-def _template(name: str, text: str, others: str) -> None:
-    """A prompt with one place for the class name."""
-    plain = text.count("{}") == 1 and text.count("{") == text.count("}") == 1
-    _require(plain, name, text, f"a text with exactly one {{}} and no other braces{others}")
-
-
-def _distinct(section: Any, *keys: str) -> None:
-    for key in keys:
-        values = getattr(section, key)
-        _require(len(set(values)) == len(values), _name(section, key), list(values), "entries that differ")

@@ -16,8 +16,10 @@ MACHINERY = frozenset(
     Path(name)
     for name in (
         "c2p/__init__.py",
+        "c2p/cg3d_params.py",
         "c2p/data/places.py",
         "c2p/data/pruning.py",
+        "c2p/parameter_checks.py",
         "c2p/params.py",
         "c2p/timings.py",
         "c2p/workers.py",

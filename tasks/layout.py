@@ -66,6 +66,16 @@ class Layout:
         return self.root / "models/cross_only"
 
     @property
+    def cg3d_clip(self) -> Path:
+        """The CLIP whose language the 3D encoders learn, open_clip `local-dir` layout."""
+        return self.root / "models/cg3d_clip"
+
+    @property
+    def cg3d(self) -> Path:
+        """The chosen 3D encoders, one folder a seed, each with its checkpoints and history below `checkpoints`."""
+        return self.root / "models/cg3d"
+
+    @property
     def store(self) -> Path:
         """Content-keyed store of finished pieces."""
         return self.root / ".c2p"

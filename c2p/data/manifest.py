@@ -157,6 +157,17 @@ def read_pictures(manifest: Manifest, row: dict[str, Any], kind: str) -> np.ndar
     return np.stack([decode_image(_member(manifest, row, name)) for name in names])
 
 
+def read_picture(manifest: Manifest, row: dict[str, Any], kind: str, view: int) -> np.ndarray:
+    """One view of one sample, (H, W, 3) uint8; view: counted from 0; kind: as read_pictures.
+
+    Raises ValueError: the sample has no such view.
+    """
+    names = sorted(m["name"] for m in manifest.members(row) if m["name"].startswith(f"{kind}."))
+    if not 0 <= view < len(names):
+        raise ValueError(f"{row['key']}: view {view} of {len(names)}; allowed: 0 to {len(names) - 1}")
+    return decode_image(_member(manifest, row, names[view]))
+
+
 def summary(manifest: Manifest) -> dict[str, Any]:
     """Counts of a manifest, flat enough for `dvc metrics show`."""
     usable = Counter(row["split"] for row in manifest.rows if row["shard"])

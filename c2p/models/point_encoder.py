@@ -28,12 +28,15 @@ class PointTransformerSize:
     neighbours: int = 32
     """Points of a group."""
     token_width: int = 256
-    """Width of a group's code before it is taken to the transformer's width."""
+    """Width of a group's code before it is taken to the transformer's width; the network that makes it is half, once,
+    twice and once as wide, Point-BERT's 128, 256, 512 and 256 where this is 256."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < 1:
                 raise ValueError(f"point transformer: {name} {value}; allowed: at least 1")
+        if self.token_width < 2:
+            raise ValueError(f"point transformer: token_width {self.token_width}; allowed: at least 2")
         if self.width % self.heads:
             raise ValueError(f"point transformer: width {self.width} with {self.heads} heads; allowed: a multiple")
 
@@ -44,10 +47,16 @@ class GroupEncoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.points = nn.Sequential(
-            nn.Conv1d(3, 128, 1, bias=False), nn.BatchNorm1d(128), nn.ReLU(inplace=True), nn.Conv1d(128, 256, 1)
+            nn.Conv1d(3, width // 2, 1, bias=False),
+            nn.BatchNorm1d(width // 2),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(width // 2, width, 1),
         )
         self.whole = nn.Sequential(
-            nn.Conv1d(512, 512, 1, bias=False), nn.BatchNorm1d(512), nn.ReLU(inplace=True), nn.Conv1d(512, width, 1)
+            nn.Conv1d(2 * width, 2 * width, 1, bias=False),
+            nn.BatchNorm1d(2 * width),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(2 * width, width, 1),
         )
 
     def forward(self, groups: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Batch norm in a training of several ranks: the statistics are those of the whole batch, as one process has them.
 
 torch's SyncBatchNorm does this on GPUs only; this one runs wherever the ranks do, in plain operations.
-Letters: B images of this rank, C channels, H W pixels.
+Letters: B samples of this rank, C channels; what follows them, pixels or points, is averaged over.
 """
 
 from typing import Any
@@ -16,41 +16,46 @@ class BatchNormError(ValueError):
 
 
 def has_batchnorm(model: nn.Module) -> bool:
-    """Whether features of an image depend on the other images it is encoded with."""
+    """Whether features of a sample depend on the other samples it is encoded with."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def share_batchnorm(model: nn.Module) -> None:
     """Let the batch norms of a model take their statistics over all ranks; names and weights stay.
 
-    Raises BatchNormError: batch norm of another kind than BatchNorm2d.
+    Raises BatchNormError: batch norm of another kind than BatchNorm1d and BatchNorm2d.
     """
     for parent in list(model.modules()):
         for name, child in parent.named_children():
-            if type(child) is nn.BatchNorm2d:
+            if isinstance(child, _BatchNorm) and type(child) in (nn.BatchNorm1d, nn.BatchNorm2d):
                 setattr(parent, name, _shared(child))
             elif isinstance(child, _BatchNorm) and not isinstance(child, SharedBatchNorm):
                 raise BatchNormError(
-                    f"{type(child).__name__}: its statistics can't be shared between processes; allowed: BatchNorm2d; "
-                    "train this tower with one process (C2P_PROCESSES=1)"
+                    f"{type(child).__name__}: its statistics can't be shared between processes; allowed: BatchNorm1d, "
+                    "BatchNorm2d; train this tower with one process (C2P_PROCESSES=1)"
                 )
 
 
-class SharedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm2d over the images of all ranks; in evaluation mode plain BatchNorm2d."""
+class SharedBatchNorm(_BatchNorm):
+    """Batch norm over the samples of all ranks; in evaluation mode the plain one."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) float -> the same shape and dtype; statistics in float32."""
+        """(B, C, ...) float -> the same shape and dtype; statistics in float32."""
         if not self.training:
             return super().forward(input)
-        images = input.float()
-        count = images.numel() // images.shape[1] * distributed.get_world_size()
-        mean = _Sum.apply(images.sum((0, 2, 3))) / count
-        centred = images - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
+        values = input.float()
+        count = values.numel() // values.shape[1] * distributed.get_world_size()
+        others = (0, *range(2, values.ndim))
+        channels = (-1, *[1] * (values.ndim - 2))
+        mean = _Sum.apply(values.sum(others)) / count
+        centred = values - mean.view(channels)
+        variance = _Sum.apply(centred.square().sum(others)) / count
         self._remember(mean.detach(), variance.detach() * (count / (count - 1)))
         scale = (variance + self.eps).rsqrt() * self.weight
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        return (centred * scale.view(channels) + self.bias.view(channels)).to(input.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        assert input.ndim >= 2
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -62,7 +67,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the ranks; so is its gradient, since each rank's loss reaches it through its own images."""
+    """Sum over the ranks; so is its gradient, since each rank's loss reaches it through its own samples."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
@@ -77,9 +82,11 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def _shared(norm: nn.BatchNorm2d) -> SharedBatchNorm:
+def _shared(norm: _BatchNorm) -> SharedBatchNorm:
     if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
-        raise BatchNormError("BatchNorm2d without weights or a running mean can't be shared; use C2P_PROCESSES=1")
+        raise BatchNormError(
+            f"{type(norm).__name__} without weights or running mean can't be shared; use C2P_PROCESSES=1"
+        )
     shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum, device=norm.weight.device)
     shared.weight, shared.bias = norm.weight, norm.bias
     shared.running_mean, shared.running_var = norm.running_mean, norm.running_var

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from c2p import params
 from c2p.data.files import sweep, write_atomic, write_bytes
 from c2p.training.history import ACCURACY, History
 
@@ -98,7 +97,23 @@ def load_state(folder: Path, *, run: dict[str, Any], device: torch.device) -> di
     return state
 
 
-def kept_epochs(history: History, settings: params.Pretrain) -> set[int]:
+class Keeping(Protocol):
+    """Which checkpoints a run keeps: what the parameters of every training say."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Epochs between validated checkpoints."""
+
+    @property
+    def keep_last(self) -> int:
+        """Newest checkpoints that are kept."""
+
+    @property
+    def keep_best(self) -> int:
+        """Checkpoints kept for their validation accuracy."""
+
+
+def kept_epochs(history: History, settings: Keeping) -> set[int]:
     """Epochs (finished) whose weights are kept at a checkpoint: the newest and the most accurate checkpoints.
 
     Of equal accuracies, the one trained longest.

@@ -15,7 +15,7 @@ from c2p.training.steps import LOG_EVERY, TrainingError
 log = logging.getLogger(__name__)
 
 VALUES = ("loss", "intra", "cross", "grad_norm", "sigma")
-"""Of a step, in the order of its tensor."""
+"""Of a step of image-depth pre-training, in the order of its tensor."""
 BLOCK = 16
 """Steps whose values are read together on a GPU, which would wait for the host at every reading."""
 
@@ -36,6 +36,10 @@ class Ledger:
     """End of the message where the loss is no longer finite."""
     meter: Meter
     on_step: OnStep | None = None
+    title: str = "pre-training"
+    """What log lines and errors call the run, before its seed."""
+    names: tuple[str, ...] = VALUES
+    """Of a step, in the order of its tensor; the first is the loss."""
     step: int = 0
     """Steps taken and read."""
     sums: dict[str, float] = field(default_factory=dict)
@@ -44,7 +48,7 @@ class Ledger:
     _waiting: list[tuple[dict[str, float], Tensor]] = field(default_factory=list)
 
     def add(self, values: Tensor, known: dict[str, float]) -> None:
-        """Enter a step: (5,) VALUES on any device, and what is known of it without asking the device."""
+        """Enter a step: its values in the order of `names`, on any device, and what is known without asking it."""
         self._waiting.append((known, values))
         last = (self.step + len(self._waiting)) % self.per_epoch == 0
         if values.device.type == "cpu" or len(self._waiting) == BLOCK or last:
@@ -61,7 +65,7 @@ class Ledger:
         self._waiting.clear()
         self.meter.count(len(tensors))
         for fixed, row in zip(known, torch.stack(tensors).tolist(), strict=True):
-            self._enter(dict(zip(VALUES, row, strict=True)), fixed)
+            self._enter(dict(zip(self.names, row, strict=True)), fixed)
 
     def close_epoch(self, **values: float) -> dict[str, float]:
         """Add an epoch's row to the history and return it."""
@@ -76,7 +80,7 @@ class Ledger:
             what = next(name for name, value in values.items() if not math.isfinite(value))
             epoch = (self.step - 1) // self.per_epoch + 1
             raise TrainingError(
-                f"pre-training seed {self.seed}: {what} is {values[what]} at step {self.step} (epoch {epoch}); "
+                f"{self.title} seed {self.seed}: {what} is {values[what]} at step {self.step} (epoch {epoch}); "
                 f"{self.advice}"
             )
         self.sums = {name: self.sums.get(name, 0.0) + value / self.per_epoch for name, value in values.items()}
@@ -84,7 +88,8 @@ class Ledger:
             self.on_step(self.step, self.steps, values | known | self.meter.values())
         if self.step % LOG_EVERY == 0 or self.step == self.steps:
             log.info(
-                "pre-training seed %d step %d/%d loss %.3f lr %.2g, %s",
+                "%s seed %d step %d/%d loss %.3f lr %.2g, %s",
+                self.title,
                 self.seed,
                 self.step,
                 self.steps,

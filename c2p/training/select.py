@@ -66,9 +66,14 @@ def validate(
         counts[0].index_add_(0, wanted, torch.ones_like(wanted))
         counts[1].index_add_(0, wanted, (cosines.argmax(1) == wanted).long())
     ranks.sum_([counts])
+    return dict(zip((ACCURACY, CLASS_MEAN), accuracies(counts), strict=True))
+
+
+def accuracies(counts: Tensor) -> tuple[float, float]:
+    """Percent right, and the mean over the classes that occur; counts: (2, K) objects of each class and right ones."""
     objects, right = counts.cpu().double()
     means = (right / objects)[objects > 0]
-    return {ACCURACY: 100 * right.sum().item() / len(points), CLASS_MEAN: 100 * means.mean().item()}
+    return 100 * right.sum().item() / objects.sum().item(), 100 * means.mean().item()
 
 
 def best_epoch(history: History) -> tuple[int, float]:

@@ -112,6 +112,6 @@ def test_what_ranks_or_pieces_cannot_share_is_refused(tmp_path: Path) -> None:
         run(tmp_path, ranks=Ranks(0, 3))
     with pytest.raises(BatchNormError, match=r"C2P_MICRO_BATCH: got 2; allowed: 0 for this tower"):
         run(tmp_path, "resnet", machine=Machine(micro_batch=2))
-    with pytest.raises(BatchNormError, match=r"BatchNorm1d.*C2P_PROCESSES=1"):
-        share_batchnorm(nn.Sequential(nn.BatchNorm1d(3)))
+    with pytest.raises(BatchNormError, match=r"BatchNorm3d.*C2P_PROCESSES=1"):
+        share_batchnorm(nn.Sequential(nn.BatchNorm3d(3)))
     assert not os.listdir(tmp_path)
