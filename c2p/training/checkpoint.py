@@ -91,8 +91,9 @@ def load_state(folder: Path, *, run: dict[str, Any], device: torch.device) -> di
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
         line = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path}: not a readable training state ({line}); delete the folder") from None
-    if known != json.loads(json.dumps(run)):
-        differing = sorted(key for key in known.keys() | run.keys() if known.get(key) != run.get(key))
+    wanted = json.loads(json.dumps(run))
+    if known != wanted:
+        differing = sorted(key for key in known.keys() | wanted.keys() if known.get(key) != wanted.get(key))
         raise CheckpointError(f"{path}: belongs to another run ({', '.join(differing)} differ); use an empty folder")
     return state
 

@@ -38,6 +38,6 @@ def draw_triplets(
 
 
 def moved(points: Tensor, draw: TripletDraw, rows: np.ndarray) -> Tensor:
-    """Clouds as an epoch sees them (published augmentation): (B, P, 3) float32, of the samples `rows` (B,)."""
+    """The clouds of samples `rows` (B,) as an epoch sees them (published augmentation): (N, P, 3) -> (B, P, 3)."""
     scales, shifts = (torch.from_numpy(values[rows]).to(points.device) for values in (draw.scales, draw.shifts))
-    return points * scales[:, None] + shifts[:, None]
+    return points[rows] * scales[:, None] + shifts[:, None]

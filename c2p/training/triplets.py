@@ -219,7 +219,7 @@ class _Batch:
         encoder, settings, ranks = self.training.encoder, self.settings, self.ranks
         own = self._own(rows)
         with autocast(self.clip.device, settings.precision):
-            features = encoder(moved(self.data.points[own], draw, own))
+            features = encoder(moved(self.data.points, draw, own))
         features = ranks.gather(features.float()[None])[0]
         zero = text.new_zeros(())
         seen = zero if images is None else info_nce(features, ranks.gather(images.detach()[None])[0], self._temperature)

@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 def forks() -> ForkServerContext:
     """Starts processes that have torch and the trainee already, in a moment each."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainee"])
+    context.set_forkserver_preload(["trainee", "triplet_trainee"])
     with pytest.MonkeyPatch.context() as patch:  # the server doesn't get this process's search path
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         forkserver.ensure_running()

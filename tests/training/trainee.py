@@ -111,7 +111,7 @@ def run(
 def rank(number: int, size: int, meeting: Path, folder: Path, kind: str, told: Connection, limit: int) -> None:
     """One process of a training: tells each step's loss; dies by its own hand after `limit` steps (0: never).
 
-    Whoever reads may kill it at any moment.
+    kind: the tower's, or `triplets` for a training of CG3D. Whoever reads may kill it at any moment.
     """
     os.environ |= {"RANK": str(number), "WORLD_SIZE": str(size), "LOCAL_RANK": str(number)}
     torch.set_num_threads(1)
@@ -127,8 +127,13 @@ def rank(number: int, size: int, meeting: Path, folder: Path, kind: str, told: C
             if step == limit:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        encoder, _ = run(folder, kind, ranks=ranks, on_step=on_step)
-        told.send(("weights", {name: tensor.numpy() for name, tensor in encoder.visual.state_dict().items()}))
+        if kind == "triplets":
+            from triplet_trainee import run_triplets
+
+            weights = run_triplets(folder, ranks=ranks, on_step=on_step)[0]
+        else:
+            weights = run(folder, kind, ranks=ranks, on_step=on_step)[0].visual.state_dict()
+        told.send(("weights", {name: tensor.numpy() for name, tensor in weights.items()}))
 
 
 @contextmanager
