@@ -1,5 +1,6 @@
 """Profiles: complete, commented parameter files that `c2p profile use` puts in place."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from c2p.params import ParameterError, build
 
 FOLDER = "profiles"
 FILE = "params.yaml"
+PARTS = ("cg3d",)
+"""Parts of the pipeline that can be left out: sections with a switch `run`."""
 
 
 def names(root: Path) -> list[str]:
@@ -42,6 +45,26 @@ def use(root: Path, name: str, settings: list[str]) -> list[str]:
     before = yaml.safe_load(target.read_text(encoding="utf-8")) if target.is_file() else {}
     write_text(target, text)
     return differences(before if isinstance(before, dict) else {}, yaml.safe_load(text))
+
+
+def leave_out(root: Path, parts: Sequence[str]) -> list[str]:
+    """Turn parts of the pipeline off in the project's params.yaml, its comments kept; returns what changed.
+
+    Raises ParameterError: no such part, or no params.yaml.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise ParameterError(f"without: got {part!r}; allowed: {', '.join(PARTS)}")
+    path = root / FILE
+    if not path.is_file():
+        raise ParameterError(f"{path}: no such parameter file; run `c2p profile use demo` to make one")
+    text = before = path.read_text(encoding="utf-8")
+    for part in parts:
+        text = with_setting(text, f"{part}.run=false")
+    build(yaml.safe_load(text))
+    if text != before:
+        write_text(path, text)
+    return differences(yaml.safe_load(before), yaml.safe_load(text))
 
 
 def with_setting(text: str, setting: str) -> str:

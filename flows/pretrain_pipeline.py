@@ -17,6 +17,7 @@ from prefect import flow
 from prefect.flow_engine import FlowRunTimeoutError
 from prefect.states import Completed, Failed
 
+from c2p.profiles import PARTS, leave_out
 from c2p.profiles import use as use_profile
 from flows.cached import cached_runs
 from flows.commands import run_command
@@ -44,6 +45,7 @@ def pretrain_pipeline(
     runner: RunnerName = "processes",
     wait: float = 0,
     profile: str | None = None,
+    without: list[str] | None = None,
 ) -> Any:
     """Bring the pipeline up to date, publish its tables, and return what happened to each stage.
 
@@ -55,6 +57,8 @@ def pretrain_pipeline(
             or Ray cluster (C2P_CLUSTER; without it one on this machine).
         wait: minutes to wait for a process that works on the same files; 0 means to stop with a line that names it.
         profile: parameter profile to put in place first, as `c2p profile use` does; none leaves params.yaml as it is.
+        without: parts to turn off in params.yaml first: `cg3d`, the 3D encoder beside CLIP2Point. Its stages then leave
+            empty results at once, and the tables say that it was not run.
     """
     configure_logging()
     root, begin = Path.cwd(), time.monotonic()
@@ -73,6 +77,8 @@ def pretrain_pipeline(
         if profile:
             for change in use_profile(root, profile, []):
                 logger.info("profile %s: %s", profile, change)
+        for change in leave_out(root, without or []):
+            logger.info("without %s: %s", ", ".join(without or []), change)
         with heartbeat(), cached_runs(stage) as record:
 
             def skip(name: str) -> None:
@@ -136,6 +142,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="wait so long for other runs (0)")
     parser.add_argument(
         "--profile", metavar="NAME", help="put this parameter profile in place first (c2p profile list)"
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        choices=PARTS,
+        metavar="PART",
+        help="turn this part off in params.yaml first (cg3d)",
     )
     given = parser.parse_args(arguments)
     with without_heartbeats():

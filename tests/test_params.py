@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from c2p.params import ParameterError, Params, build, load
+from c2p.profiles import leave_out
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -102,6 +103,13 @@ def test_a_surface_has_no_weighted_mean(raw: dict) -> None:
     ("section", "key", "value", "said"),
     [
         ("pretrain", "learning_rate", 1, "unknown key"),
+        ("cg3d", "alignment", "sound", "one of both, image, text"),
+        ("cg3d", "templates", ["a photo"], "exactly one {}"),
+        ("cg3d", "scale", 0.5, "at least 1"),
+        ("cg3d", "lr_min", 1.0, "cg3d.lr"),
+        ("point_encoder", "heads", 5, "a multiple of point_encoder.heads"),
+        ("cg3d_student", "patch", 7, "a divisor of size"),
+        ("cg3d_finetune", "shares", [0.1, 0.0], "more than 0"),
         ("pretrain", "lr", "1e-3", "write 1.0e-3"),
         ("pretrain", "lr", float("nan"), "finite number"),
         ("pretrain", "lr", 0.0, "more than 0"),
@@ -169,3 +177,21 @@ def test_parameters_are_frozen(raw: dict) -> None:
     assert isinstance(params, Params)
     with pytest.raises(AttributeError):
         params.depth.size = 3  # type: ignore[misc]
+
+
+def test_a_part_is_left_out_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    with pytest.raises(ParameterError, match=r"no such parameter file"):
+        leave_out(tmp_path, ["cg3d"])
+    path.write_text((ROOT / "profiles/demo.yaml").read_text())
+    before = load(path)
+    assert leave_out(tmp_path, []) == []
+    with pytest.raises(ParameterError, match=r"without: got 'shards'; allowed: cg3d"):
+        leave_out(tmp_path, ["cg3d", "shards"])
+    assert load(path) == before
+    assert leave_out(tmp_path, ["cg3d"]) == ["cg3d.run: true -> false"]
+    after = load(path)
+    assert not after.cg3d.run and replace(after, cg3d=before.cg3d) == before
+    assert path.read_text().count("#") >= (ROOT / "profiles/demo.yaml").read_text().count("#") - 1
+    written = path.stat().st_mtime_ns
+    assert leave_out(tmp_path, ["cg3d"]) == [] and path.stat().st_mtime_ns == written

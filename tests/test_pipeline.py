@@ -43,6 +43,19 @@ TINY = [
     "fullshot.seeds=[0, 1]",
     "fullshot.epochs=2",
     "ablations.dilations=[1, 2]",
+    "cg3d.seeds=[0, 1]",
+    "cg3d.epochs=2",
+    "cg3d.batch=25",
+    "cg3d.checkpoint_every=1",
+    "point_encoder.width=24",
+    "point_encoder.depth=1",
+    "point_encoder.groups=8",
+    "point_encoder.neighbours=8",
+    "point_encoder.token_width=16",
+    "cg3d_student.size=32",
+    "cg3d_student.width=32",
+    "cg3d_student.layers=1",
+    "cg3d_student.epochs=1",
 ]
 
 
@@ -306,3 +319,16 @@ def test_pretraining_and_selection_never_see_a_benchmark() -> None:
         assert not [
             f for f in files if f.endswith(("scanobjectnn.py", "modelnet.py")) or f.startswith("tasks/benchmarks")
         ]
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_without_cg3d_its_stages_are_empty_at_once(by_flow: Path) -> None:
+    """Last in this file: it changes the project that the others read."""
+    said = run(by_flow, sys.executable, "-m", "flows.pretrain_pipeline", "--without", "cg3d")
+    assert re.search(r"without cg3d: cg3d\.run: true -> false", said)
+    assert json.loads((by_flow / "metrics/cg3d_clip.json").read_text()) == {}
+    assert list((by_flow / "models/cg3d/seed-0").iterdir()) == []
+    seconds = [float(found) for found in re.findall(r"cg3d\w*(?:@\d)?: ran \(([\d.]+) s\)", said)]
+    assert seconds, said
+    assert "0 ran" in run(by_flow, sys.executable, "-m", "flows.pretrain_pipeline"), "it stays so until it is turned on"

@@ -18,6 +18,7 @@ import yaml
 from c2p import params
 from c2p.data.features import feature_file, write_feature_part, write_features_manifest, write_text_part
 from c2p.data.manifest import read_manifest, shard_rows, write_manifest
+from c2p.data.pictures import encode_png
 from c2p.data.tars import add_member, encode_npy
 from c2p.models.clip import create_clip, save_clip
 from c2p.models.folder import clip_digest
@@ -57,6 +58,9 @@ def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = yaml.safe_load((ROOT / "profiles" / "demo.yaml").read_text())
     values["pretrain"] |= {"seeds": [0, 1], "epochs": 3, "batch": 8, "lr": 1e-3, "checkpoint_every": 1}
     values["depth"] |= {"size": 32}
+    values["cg3d"] |= {"seeds": [0, 1], "epochs": 2, "batch": 6, "checkpoint_every": 1, "views": 3}
+    values["point_encoder"] |= {"width": 16, "depth": 1, "heads": 2, "groups": 6, "neighbours": 4, "token_width": 8}
+    values["cg3d_student"] |= {"size": 16, "patch": 8, "width": 32, "layers": 1, "epochs": 2, "batch": 30}
     (root / "params.yaml").write_text(yaml.safe_dump(values))
     settings = params.load(root / "params.yaml")
     shards, features = root / "data/shards", root / "data/features"
@@ -73,6 +77,9 @@ def made_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 points = generator.uniform(-1, 1, (64, 3)) * EXTENTS[number % 3]
                 points = (points / np.linalg.norm(points, axis=1).max()).astype(np.float32)
                 add_member(file, f"{split}-{number:02d}.points.npy", encode_npy(points))
+                for view in range(10):
+                    picture = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                    add_member(file, f"{split}-{number:02d}.rgb.{view:02d}.png", encode_png(picture))
         write_feature_part(features / feature_file(shard.name), generator.normal(size=(count, 10, clip.width)))
         for number, (key, place) in enumerate(shard_rows(shard).items()):
             rows.append({"key": key, "label": CLASSES[number % 3], "split": split, "shard": shard.name, **place})
