@@ -41,7 +41,10 @@ UPSTREAM = {
     "fewshot": "select teacher benchmarks",
     "fullshot": "select teacher benchmarks",
     "ablations": "select teacher benchmarks cross_only",
-    "tables": "zeroshot fewshot fullshot ablations benchmarks shards select teacher",
+    "cg3d_clip": "features shards teacher",
+    "cg3d": "cg3d_clip shards",
+    "cg3d_evaluate": "benchmarks shards cg3d cg3d_clip",
+    "tables": "zeroshot fewshot fullshot ablations cg3d_evaluate benchmarks shards select teacher",
 }
 """What the design says each stage reads from, in the order of the graph."""
 
