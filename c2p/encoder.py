@@ -4,7 +4,7 @@ Letters: B objects, P points, V views, K texts, C feature width, H W pixels. Wor
 the front view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +22,17 @@ from c2p.evaluation.labels import check_labels, shortened
 from c2p.evaluation.zeroshot import softmax, zeroshot_logits
 from c2p.geometry.meshes import rotate_up
 from c2p.geometry.views import view_set
-from c2p.models.clip import Clip, encode_images, encode_text, load_clip
+from c2p.models.clip import Clip, encode_images, encode_text, load_clip, prepare_images
 from c2p.models.device import compute_device
 from c2p.models.encoder_folder import HUB, find_folder, find_preprocessing, find_teacher
 from c2p.models.folder import ModelError
 from c2p.models.photographs import square_pictures
+from c2p.models.point_folder import check_point_clip, is_point_folder
+from c2p.models.point_model import PointModel, encode_clouds, load_point_model
 from c2p.models.preprocessing import Preprocessing
 from c2p.models.prompts import class_text, encode_prompts
 from c2p.models.templates import templates_of
+from c2p.models.visual_prompts import PromptedTower
 
 VISUAL = "visual."
 """What the names of an image tower's weights begin with."""
@@ -42,28 +45,48 @@ def load(
     teacher: Path | str | None = None,
     settings: params.Params | Path | str | None = None,
 ) -> "Encoder":
-    """Load a depth encoder.
+    """Load a depth encoder, or a 3D encoder of CG3D.
 
-    path: its folder, as the stage `select` leaves it, a hub cache folder, or `hf-hub:OWNER/NAME`.
+    path: its folder, as the stage `select` leaves it, a hub cache folder, or `hf-hub:OWNER/NAME`; a 3D encoder's, as
+    the stage `cg3d` leaves it, or the folder of all its seeds: the best by the validation split is taken.
     device: `cpu`, `cuda` or `cuda:N`; None: what C2P_DEVICE says, else the first GPU, else the CPU.
-    teacher: folder or `hf-hub:OWNER/NAME` of the CLIP whose language it speaks, wanted by `encode_images` only; None:
-    the folder `clip` beside that of the encoder, or of all seeds'.
+    teacher: folder or `hf-hub:OWNER/NAME` of the CLIP whose language it speaks, wanted by `encode_images` and by 3D
+    encoders; None: the folder `clip` beside that of the encoder, or of all seeds' (3D encoders: `cg3d_clip`).
     settings: parameters, or their file, that say how shapes are drawn; None: those that lie beside the encoder.
 
     Raises ValueError, one line: no such encoder, an encoder without settings, a device that is not there.
     """
     folder = find_folder(path)
     preprocessing = find_preprocessing(folder, settings)
-    clip = load_clip(folder)
-    clip.model.to(_device(device))
-    return Encoder(clip, preprocessing, teacher=find_teacher(path) if teacher is None else teacher)
+    place = find_teacher(path) if teacher is None else teacher
+    on = _device(device)
+    if not is_point_folder(folder):
+        clip = load_clip(folder)
+        clip.model.to(on)
+        return Encoder(clip, preprocessing, teacher=place)
+    language = find_folder(place) if str(place).startswith(HUB) else Path(place)
+    check_point_clip(folder, language)
+    clip, model = load_clip(language), load_point_model(folder)
+    clip.model.to(on)
+    model.encoder.to(on)
+    return Encoder(clip, preprocessing, teacher=language, point_model=model)
 
 
 class Encoder:
-    """A depth encoder and the text tower it was trained beside; `load` makes it."""
+    """A depth or 3D encoder and the text tower it was trained beside; `load` makes it."""
 
-    def __init__(self, clip: Clip, preprocessing: Preprocessing, *, teacher: Path | str) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        preprocessing: Preprocessing,
+        *,
+        teacher: Path | str,
+        point_model: PointModel | None = None,
+    ) -> None:
+        """point_model: a 3D encoder, which reads points in place of `clip`'s image tower; None: that tower is the depth
+        encoder."""
         self.clip = clip
+        self.point_model = point_model
         self.preprocessing = preprocessing
         self._drawing = Clip2PointDrawing(preprocessing.depth)
         self._rotations = view_set(preprocessing.zeroshot.views).rotations
@@ -105,9 +128,11 @@ class Encoder:
     def encode_views(self, points: Any, *, up: Literal["y", "z"] = "y", normalise: bool = True) -> np.ndarray:
         """Features of each view of point clouds as the tower gives them: (B, V, C) float32, not of length one.
 
-        Arguments and errors as encode_points.
+        A 3D encoder sees no views: V is 1, and the features are of length one. Arguments and errors as encode_points.
         """
         clouds = self.clouds(points, up=up, normalise=normalise)
+        if self.point_model is not None:
+            return encode_clouds(self.point_model.encoder, torch.from_numpy(clouds)).numpy()[:, None]
         return encode_views(
             lambda images: encode_images(self.clip, images),
             clouds,
@@ -132,13 +157,15 @@ class Encoder:
         images: a PIL image, a uint8 array (H, W, 3) or (B, H, W, 3), or a list of them; red, green, blue. What is not
         square is cut or filled as the teacher's configuration says, what is transparent becomes white.
         Returns (B, C) float32 of length one.
+        Beside a 3D encoder the tower has the visual prompts that were trained with it.
         Raises ValueError: no picture, no teacher, or one of another encoder.
         """
         teacher = self._load_teacher()
+        encode = self._image_tower(teacher)
         features = []
         for picture in square_pictures(images, teacher.resize_mode):
             pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
-            features.append(encode_images(teacher, pixels).cpu().numpy())
+            features.append(encode(pixels).cpu().numpy())
         return _unit(np.concatenate(features).astype(np.float64)).astype(np.float32)
 
     def classify(
@@ -205,7 +232,17 @@ class Encoder:
                     f"{shortened(text)!r} is longer than the encoder reads ({len(whole)} tokens); shorten it"
                 )
 
+    def _image_tower(self, teacher: Clip) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Pictures (B, 3, H, W) in [0, 1] to features (B, C)."""
+        prompts = None if self.point_model is None else self.point_model.prompts
+        if prompts is None:
+            return lambda pixels: encode_images(teacher, pixels)
+        tower = PromptedTower.with_prompts(teacher, prompts)
+        return lambda pixels: tower(prepare_images(pixels.to(teacher.device), teacher)).float()
+
     def _load_teacher(self) -> Clip:
+        if self.point_model is not None:
+            return self.clip
         if self._teacher is None:
             place = self._teacher_place
             needed = "pictures need the image tower of the encoder's teacher"

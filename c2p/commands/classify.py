@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from c2p.data.shapes import Shape
     from c2p.evaluation.classify import Classified
 
+ENCODERS = {"clip2point": "models/depth_encoder", "cg3d": "models/cg3d"}
+"""Where the pipeline puts the encoders of each model."""
 PICTURE = "classify.png"
 BARS = 12
 """Labels in a picture where --top does not say."""
@@ -43,18 +45,34 @@ def add_to(commands: Any) -> None:
 
 
 def add_encoder_options(parser: Any) -> None:
-    """Options of commands that use a depth encoder."""
+    """Options of commands that use an encoder."""
+    parser.add_argument(
+        "--model",
+        choices=tuple(ENCODERS),
+        default="clip2point",
+        help="whose encoder where --encoder names none: depth maps' or points' (clip2point)",
+    )
     parser.add_argument(
         "--encoder",
-        default="models/depth_encoder",
         metavar="FOLDER",
-        help="depth encoder: a folder, or hf-hub:OWNER/NAME (models/depth_encoder)",
+        help="depth encoder, a folder or hf-hub:OWNER/NAME, or 3D encoder, a folder of its own or of all seeds "
+        "(models/depth_encoder; with --model cg3d: models/cg3d, the best seed)",
+    )
+    parser.add_argument(
+        "--teacher",
+        metavar="FOLDER",
+        help="CLIP of the encoder, for pictures and for 3D encoders: folder or hf-hub:OWNER/NAME (that beside it)",
     )
     parser.add_argument(
         "--params",
         type=Path,
         help="parameters that say how shapes are drawn (those that lie beside the encoder's weights)",
     )
+
+
+def encoder_place(options: argparse.Namespace) -> str:
+    """The encoder that the options name."""
+    return str(options.encoder or ENCODERS[options.model])
 
 
 def picture_name(option: str, text: str, endings: tuple[str, ...]) -> Path:
@@ -82,7 +100,7 @@ def run(options: argparse.Namespace) -> None:
     from c2p.encoder import load
     from c2p.evaluation.classify import classification_sheet, classify_shapes
 
-    encoder = load(options.encoder, settings=options.params)
+    encoder = load(encoder_place(options), settings=options.params, teacher=options.teacher)
     results = classify_shapes(encoder, shapes, labels)
     top = options.top or len(labels)
     if options.json:
@@ -101,7 +119,7 @@ def _open(options: argparse.Namespace) -> "list[Shape]":
     from c2p.data.shapes import open_shape
     from c2p.models.encoder_folder import find_folder, find_preprocessing
 
-    settings = find_preprocessing(find_folder(options.encoder), options.params).render
+    settings = find_preprocessing(find_folder(encoder_place(options)), options.params).render
     return [open_shape(address, settings, up=options.up) for address in options.files]
 
 

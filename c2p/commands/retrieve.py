@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from c2p.commands.classify import add_encoder_options, picture_name
+from c2p.commands.classify import add_encoder_options, encoder_place, picture_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,9 +44,6 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--index", type=Path, metavar="FILE", help="where features are kept (.c2p/retrieval here, by content)"
     )
-    parser.add_argument(
-        "--teacher", metavar="FOLDER", help="CLIP for --image: folder or hf-hub:OWNER/NAME (`clip` beside the encoder)"
-    )
     add_encoder_options(parser)
     parser.set_defaults(command=run)
 
@@ -58,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
     from c2p.data.shapereading import ReadersDied
     from c2p.models.encoder_folder import find_folder, find_preprocessing, find_teacher
 
-    folder = find_folder(options.encoder)
+    place = encoder_place(options)
+    folder = find_folder(place)
     settings = find_preprocessing(folder, options.params)
     query = _open_query(options, settings)
 
@@ -66,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     def encoder() -> "Encoder":
         from c2p.encoder import load  # PyTorch takes seconds: processes read shapes meanwhile
 
-        return load(folder, settings=options.params, teacher=options.teacher or find_teacher(options.encoder))
+        return load(folder, settings=options.params, teacher=options.teacher or find_teacher(place))
 
     try:
         collection = _collection(options, folder, settings, encoder)

@@ -1,5 +1,6 @@
 """Zero-shot classification of single shapes, and the picture of it. Letters: N shapes, K labels, V views."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,9 +74,12 @@ def classify_shapes(encoder: Encoder, shapes: Sequence[Shape], labels: Sequence[
 
 
 def classification_sheet(results: Sequence[Classified], encoder: Encoder, *, top: int) -> Image.Image:
-    """One picture: each shape's views (coloured where it is a mesh), its depth maps and the bars of its labels."""
+    """One picture: each shape's views (coloured where it is a mesh), its depth maps and the bars of its labels.
+
+    A 3D encoder sees no depth maps: they show the points it read.
+    """
     views = view_set(encoder.preprocessing.zeroshot.views)
-    left = MARGIN + round(text_width("depth", size=SMALL)) + GAP
+    left = MARGIN + round(text_width(_drawn(encoder), size=SMALL)) + GAP
     width = left + max(4, len(views)) * (TILE + GAP) - GAP + MARGIN
     heights = [_height(result, top) for result in results]
     sheet = Sheet(width, sum(heights))
@@ -107,10 +111,16 @@ def _draw(sheet: Sheet, place: int, left: int, result: Classified, encoder: Enco
     kind = (
         f"cloud of {len(shape.points):,} points" if shape.mesh is None else f"mesh of {len(shape.mesh.faces):,} faces"
     )
+    done = "read" if encoder.point_model else "drawn"
     sheet.text((MARGIN, place + 14), shape.name, size=TITLE, width=inner, bold=True)
-    sheet.text((MARGIN, place + 42), f"{kind}; {encoder.points:,} farthest points drawn", size=SMALL, ink=FAINT)
+    sheet.text(
+        (MARGIN, place + 42),
+        f"{kind}; {encoder.points:,} farthest points {done}",
+        size=SMALL,
+        ink=FAINT,
+    )
     rows = [] if shape.mesh is None else [("RGB", mesh_views(shape.mesh, encoder.preprocessing.render, views, TILE))]
-    rows.append(("depth", resized(encoder.draw(result.cloud[None])[0], TILE)))
+    rows.append((_drawn(encoder), resized(encoder.draw(result.cloud[None])[0], TILE)))
     y = place + HEAD + 24
     for column, name in enumerate(view_set(views).names):
         middle = left + column * (TILE + GAP) + TILE // 2
@@ -123,9 +133,14 @@ def _draw(sheet: Sheet, place: int, left: int, result: Classified, encoder: Enco
     _bars(sheet, y + GAP, result, top)
 
 
+def _drawn(encoder: Encoder) -> str:
+    """What the grey pictures are: the depth maps that were encoded, or, of a 3D encoder, the points it read."""
+    return "points" if encoder.point_model else "depth"
+
+
 def _bars(sheet: Sheet, y: int, result: Classified, top: int) -> None:
     shown = [(result.labels[k], float(result.probabilities[k])) for k in result.order(top)]
-    labels = min(LABELS_WIDE, round(max(text_width(label) for label, _ in shown)))
+    labels = min(LABELS_WIDE, math.ceil(max(text_width(label) for label, _ in shown)))
     start = MARGIN + labels + 2 * GAP
     length = sheet.image.width - MARGIN - PERCENT - start
     for number, (label, share) in enumerate(shown):

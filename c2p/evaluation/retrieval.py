@@ -23,6 +23,7 @@ from c2p.data.models import UpAxis
 from c2p.data.shapereading import Read, Reading, read_clouds
 from c2p.data.shapes import ShapeError, content_digest, shape_files
 from c2p.models.folder import clip_digest
+from c2p.models.point_folder import is_point_folder, point_digest
 from c2p.models.preprocessing import Preprocessing
 
 KEY = b"c2p.index"
@@ -38,6 +39,10 @@ CODE = (
     "c2p.geometry.surface",
     "c2p.geometry.views",
     "c2p.models.clip",
+    "c2p.models.point_encoder",
+    "c2p.models.point_groups",
+    "c2p.models.point_mlp",
+    "c2p.models.point_model",
 )
 """Modules whose text decides what a shape's feature is."""
 BATCH = 32
@@ -101,7 +106,7 @@ def index_key(folder: Path, preprocessing: Preprocessing, up: UpAxis) -> str:
     """
     render = preprocessing.render
     made = {
-        "encoder": clip_digest(folder),
+        "encoder": point_digest(folder) if is_point_folder(folder) else clip_digest(folder),
         "surface": [render.cloud_points, render.seed, render.max_faces],
         "points": preprocessing.sample.points,
         "depth": dataclasses.asdict(preprocessing.depth),

@@ -17,11 +17,10 @@ from c2p.cg3d_params import PointEncoder
 from c2p.data.files import write_bytes, write_json
 from c2p.models.folder import ModelError, one_line
 from c2p.models.point_encoder import PointTransformer, PointTransformerSize
+from c2p.models.point_folder import CONFIG_FILE, WEIGHTS_FILE
 from c2p.models.point_mlp import PointMlp, PointMlpSize
 from c2p.params import ParameterError, build_sections
 
-CONFIG_FILE = "point_encoder.json"
-WEIGHTS_FILE = "point_encoder.safetensors"
 PROMPTS = "prompts"
 
 

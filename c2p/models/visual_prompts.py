@@ -46,6 +46,19 @@ class PromptedTower(nn.Module):
         start = torch.empty(blocks, tokens, width).uniform_(-bound, bound, generator=generator)
         self.prompts = nn.Parameter(start.to(tower.class_embedding.device))
 
+    @classmethod
+    def with_prompts(cls, clip: Clip, prompts: Tensor) -> "PromptedTower":
+        """A tower with given prompts (L, T, W), which no longer learn.
+
+        Raises ModelError: as the tower, and prompts of other shape than its blocks and width.
+        """
+        tower = cls(clip, tokens=prompts.shape[1] if prompts.ndim == 3 else 0)
+        if prompts.shape != tower.prompts.shape:
+            raise ModelError(f"prompts: got shape {tuple(prompts.shape)}; allowed: {tuple(tower.prompts.shape)}")
+        with torch.no_grad():
+            tower.prompts.copy_(prompts)
+        return tower.requires_grad_(False).eval()
+
     def forward(self, images: Tensor) -> Tensor:
         """Prepared images (c2p.models.network.prepare_images), (B, 3, H, W), to features (B, C), unnormalised."""
         tower = self._tower[0]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from c2p.data import shapereading
-from c2p.data.shapereading import ReadersDied, Reading, read_clouds
+from c2p.data.shapereading import WAITING, ReadersDied, Reading, read_clouds
 from c2p.evaluation import retrieval
 from c2p.evaluation.retrieval import Collection, rank, read_index, search_ready, write_index
 from c2p.models.preprocessing import preprocessing_of
@@ -197,7 +197,7 @@ def test_the_key_holds_all_that_decides_a_feature(settings: Params, tmp_path: Pa
 
 
 def test_a_reader_that_is_killed_ends_the_reading(folder: Path, reading: Reading) -> None:
-    addresses = [str(folder / "mesh-0.off")] * 200
+    addresses = [str(folder / "mesh-0.off")] * (3 * WAITING)  # one window may be read before the kill
     reads = read_clouds(addresses, reading, workers=2)
     assert next(reads).cloud is not None
     for child in psutil.Process().children(recursive=True):
