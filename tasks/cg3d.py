@@ -13,6 +13,7 @@ from c2p.data.manifest import FILE, read_manifest, read_points
 from c2p.data.pointset import PointSet
 from c2p.data.views import ViewReader
 from c2p.evaluation.revision import code_revision
+from c2p.geometry.views import view_set
 from c2p.models.device import compute_device
 from c2p.models.folder import clip_digest
 from c2p.models.point_model import PROMPTS, PointModel, create_point_encoder, load_point_weights, save_point_model
@@ -69,7 +70,9 @@ def train(
     """
     from c2p.models.clip import load_clip
 
-    layout = Layout(root)
+    layout, rendered = Layout(root), len(view_set(params.render.views))
+    if settings.views > rendered:
+        raise ValueError(f"cg3d.views: got {settings.views}; allowed: 1 to {rendered}, those of render.views")
     clip = load_clip(layout.cg3d_clip)
     clip.model.to(device)
     manifest = read_manifest(layout.shards)

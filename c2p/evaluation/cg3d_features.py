@@ -15,7 +15,8 @@ from torch.nn import functional
 from c2p.evaluation.features import digest_files
 from c2p.models.folder import clip_digest
 from c2p.models.network import Clip, prepare_images
-from c2p.models.point_model import WEIGHTS_FILE, PointModel, encode_clouds, load_point_model
+from c2p.models.point_folder import WEIGHTS_FILE
+from c2p.models.point_model import PointModel, encode_clouds, load_point_model
 from c2p.models.prompts import class_text, encode_prompts
 from c2p.models.visual_prompts import PromptedTower
 
@@ -105,10 +106,7 @@ def _tower(clip: Clip, prompts: Tensor | None) -> Callable[[Tensor], Tensor]:
     """The image tower with these visual prompts, or the plain one: prepared images (B, 3, H, W) to (B, C)."""
     if prompts is None:
         return lambda images: clip.model.encode_image(images, normalize=False)
-    tower = PromptedTower(clip, tokens=prompts.shape[1])
-    with torch.no_grad():
-        tower.prompts.copy_(prompts)
-    return tower
+    return PromptedTower.with_prompts(clip, prompts)
 
 
 def _batches(models: Iterable[np.ndarray], images: int) -> Iterator[Tensor]:

@@ -102,6 +102,13 @@ def test_a_chosen_encoder_is_that_of_its_checkpoint(project: Path) -> None:
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_more_views_than_were_rendered_are_refused(project: Path) -> None:
+    _run(project, "cg3d_clip")
+    _change(project, views=11)
+    with pytest.raises(ValueError, match=r"cg3d\.views: got 11; allowed: 1 to 10, those of render\.views"):
+        _run(project, "cg3d@0")
+
+
 def test_left_out_it_is_empty_at_once(project: Path) -> None:
     _change(project, run=False)
     _run(project, "cg3d_clip", "cg3d@0")
