@@ -1,4 +1,4 @@
-"""Stage tables: Tables 1 to 5, every cell in long form, the report, and what `dvc plots` draws.
+"""Stage tables: Tables 1 to 5 and CG3D's, every cell in long form, the report, and what `dvc plots` draws.
 
 What is absent is left out, and the tables and the report say so: `dvc repro` makes everything first, but
 `python -m tasks tables` builds what there is.
@@ -26,11 +26,12 @@ SHORT = 12
 def run(params: Params, root: Path, map_: Map) -> None:
     """Write results/, plots/confusion.csv and plots/shots.csv."""
     layout = Layout(root)
-    predictions = layout.predictions("zeroshot")
+    predictions, rankings = layout.predictions("zeroshot"), layout.predictions("cg3d_retrieval")
     inputs = Inputs(
         metrics=read_metrics(layout.metrics("zeroshot").parent),
         benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
         predictions=predictions if predictions.is_file() else None,
+        rankings=rankings if rankings.is_file() else None,
         curves=_history(layout.plots("pretrain")),
         teacher=_history(layout.plots("teacher")),
         stages=stage_records(root, but="tables"),

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("1", "2", "3", "4", "5", "text", "shots")
+CG3D = ("cg3d_zeroshot", "cg3d_retrieval", "cg3d_ablations", "cg3d_finetune", "cg3d_scenes")
+NAMES = ("1", "2", "3", "4", "5", "text", "shots", *CG3D)
 
 
 def add_to(commands: Any) -> None:
@@ -16,7 +17,8 @@ def add_to(commands: Any) -> None:
         nargs="*",
         type=_name,
         metavar="NAME",
-        help="1 to 5, text (the text's controls), shots (accuracy against shots); all if absent",
+        help="1 to 5, text (the text's controls), shots (accuracy against shots), cg3d_zeroshot and the others of "
+        "CG3D; all if absent",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write all of them there, .md and .csv, and cells.csv")
     parser.set_defaults(command=run)
@@ -25,6 +27,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Build the tables from metrics/, print them, and say which stages have not run."""
     from c2p.cli import project_root
+    from c2p.evaluation.cells import stage_of
     from c2p.evaluation.contents import build_cells
     from c2p.evaluation.results import PROTOCOLS, dataset_names, read_metrics
     from c2p.evaluation.tables import build_tables, markdown, write_tables
@@ -44,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         write_tables(options.out, settings, cells, names)
     for name in PROTOCOLS:
         if name not in metrics:
-            print(f"c2p: there is no metrics/{name}.json: run `dvc repro {name}`", file=sys.stderr)
+            print(f"c2p: there is no metrics/{name}.json: run `dvc repro {stage_of(name)}`", file=sys.stderr)
 
 
 def _name(text: str) -> str:

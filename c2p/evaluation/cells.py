@@ -11,6 +11,8 @@ from c2p.data.files import write_text
 from c2p.evaluation.published import Published
 
 OTHER_NETWORK = "another network: published numbers only"
+STAGES = {"cg3d_zeroshot": "cg3d_evaluate", "cg3d_retrieval": "cg3d_evaluate"}
+"""Stages whose metrics have other names than they."""
 HEADER = (
     *("table", "row", "column", "dataset", "method", "pretrained", "views", "shots", "metric"),
     *("mean", "std", "n_seeds", "chance", "published", "published_source", "profile", "data_rev", "git_rev"),
@@ -33,8 +35,10 @@ class Cell:
     views: int | None = None
     shots: int | str | None = None
     """0: zero-shot; `all`: every training object."""
+    metric: str = "top1"
+    """What `mean` is; it decides nothing here."""
     mean: float | None = None
-    """Top-1 accuracy, the mean over seeds where there are seeds."""
+    """Top-1 accuracy, or what `metric` says; the mean over seeds where there are seeds."""
     std: float | None = None
     """Sample standard deviation over seeds."""
     n_seeds: int | None = None
@@ -88,7 +92,7 @@ def find_cell(
         n_seeds=len(values.get("seeds", {})) or None,
         interval=(low_high[0], low_high[1]) if low_high else None,
         **{name: values.get(name) for name in ("class_mean", "top3", "top5", "ece")},
-        chance=found.get("set", {}).get("chance"),
+        chance=values.get("chance", found.get("set", {}).get("chance")),
         data_rev=values.get("inputs", ""),
         **fields,
     )
@@ -108,7 +112,6 @@ def write_cells(path: Path, cells: Sequence[Cell], *, profile: str, git_rev: str
         row = {
             "row": ", ".join(cell.heads),
             "pretrained": None if cell.pretrained is None else str(cell.pretrained).lower(),
-            "metric": "top1",
             "low": cell.interval[0] if cell.interval else None,
             "high": cell.interval[1] if cell.interval else None,
             "published": cell.published.value if cell.published else None,
@@ -120,11 +123,16 @@ def write_cells(path: Path, cells: Sequence[Cell], *, profile: str, git_rev: str
     return write_text(path, text.getvalue())
 
 
+def stage_of(protocol: str) -> str:
+    """The stage that writes metrics/<protocol>.json."""
+    return STAGES.get(protocol, protocol)
+
+
 def _absent(metrics: Mapping[str, Any], protocol: str, dataset: str, method: str) -> str:
     """Why a number isn't in the metrics."""
     place = f"metrics/{protocol}.json"
     if protocol not in metrics:
-        return f"there is no {place}: run `dvc repro {protocol}`"
+        return f"there is no {place}: run `dvc repro {stage_of(protocol)}`"
     if dataset not in metrics[protocol]:
         return f"{place} has no {dataset}: the set was not evaluated"
-    return f"{place} has no {method} on {dataset}: run `dvc repro {protocol}` if it is older than the method"
+    return f"{place} has no {method} on {dataset}: run `dvc repro {stage_of(protocol)}` if it is older than the method"

@@ -1,4 +1,4 @@
-"""What stands in each table: the cells of Tables 1 to 5, of the text's controls and of accuracy against shots."""
+"""What stands in each table: Tables 1 to 5, the text's controls, accuracy against shots, and those of CG3D."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 from c2p import params
 from c2p.evaluation import methods, published
 from c2p.evaluation.cells import Cell, find_cell, other_cell
+from c2p.evaluation.cg3d_contents import build_cg3d_cells
 from c2p.evaluation.methods import ADAPTED, ADAPTER_VIEWS, AGGREGATIONS, RGB_VIEWS, ZEROSHOT, rendering_slug
 from c2p.evaluation.published import Published
 from c2p.geometry.views import view_set
 
 Metrics = Mapping[str, Mapping[str, Any]]
-"""By protocol (zeroshot, fewshot, fullshot, ablations): what it returned; absent where its stage has not run."""
+"""By protocol (c2p.evaluation.results.PROTOCOLS): what it returned; absent where its stage has not run."""
 
 CONTROLS = "text"
 """Name in place of a table's number for controls that the paper's text reports."""
@@ -45,6 +46,7 @@ def build_cells(settings: params.Params, metrics: Metrics, names: Mapping[str, s
         *_rendering(settings, metrics),
         *_controls(settings, metrics, names),
         *_shots(settings, metrics),
+        *build_cg3d_cells(settings, metrics, {name: names[name] for name in sorted(names, key=_rank)}),
     ]
 
 

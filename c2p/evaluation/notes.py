@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from c2p import params
 from c2p.evaluation import published
 from c2p.evaluation.cells import OTHER_NETWORK, Cell
+from c2p.evaluation.cg3d_contents import RETRIEVAL, SCENES, TABLES
+from c2p.evaluation.cg3d_notes import cg3d_notes, published_sources
 from c2p.evaluation.claims import check_claims
 from c2p.evaluation.contents import SHOTS
 
@@ -19,7 +21,8 @@ def table_notes(settings: params.Params, table: str, all_cells: Sequence[Cell], 
     """
     cells = [cell for cell in all_cells if cell.table == table]
     claims = [str(claim) for claim in check_claims(table, all_cells)]
-    return [*_measurement(cells), *_caveats(settings, table, cells, data), *claims, *_gaps(cells)]
+    told = cg3d_notes(settings, table, cells) if table in TABLES else _caveats(settings, table, cells, data)
+    return [*_measurement(table, cells), *told, *claims, *_gaps(cells)]
 
 
 def as_published(settings: params.Params) -> bool:
@@ -31,7 +34,7 @@ def as_published(settings: params.Params) -> bool:
     return real and encoder and settings.fewshot.shots == 16 and settings.pretrain.intra
 
 
-def _measurement(cells: Sequence[Cell]) -> Iterator[str]:
+def _measurement(table: str, cells: Sequence[Cell]) -> Iterator[str]:
     counts = sorted({cell.n_seeds for cell in cells if cell.std is not None and cell.n_seeds})
     if counts:
         many = len(counts) > 1
@@ -41,7 +44,8 @@ def _measurement(cells: Sequence[Cell]) -> Iterator[str]:
         )
     if any(cell.interval for cell in cells):
         yield "[low, high]: 95 % bootstrap interval over the test objects and, where there are seeds, the seeds."
-    yield "Chance is 100 divided by the number of classes."
+    if table not in (RETRIEVAL, SCENES):
+        yield "Chance is 100 divided by the number of classes."
 
 
 def _caveats(settings: params.Params, table: str, cells: Sequence[Cell], data: str) -> Iterator[str]:
@@ -73,9 +77,7 @@ def _caveats(settings: params.Params, table: str, cells: Sequence[Cell], data: s
             "Every method sees the same training objects under the same seed; those of fewer shots are among those of "
             "more."
         )
-    sources = dict.fromkeys(cell.published.source for cell in cells if cell.published)
-    if sources:
-        yield f"Published: {'; '.join(sources)}."
+    yield from published_sources(cells)
 
 
 def _published_zero_shot() -> Iterator[str]:

@@ -11,15 +11,22 @@ from markupsafe import Markup
 from c2p import params
 from c2p.data.files import write_text
 from c2p.evaluation.cells import Cell
-from c2p.evaluation.claims import NOISE, SHOWN, check_claims
+from c2p.evaluation.cg3d_contents import HEADLINE, LEFT_OUT, RETRIEVAL, TABLES, ZEROSHOT
+from c2p.evaluation.cg3d_gallery import Search
+from c2p.evaluation.claims import check_claims
+from c2p.evaluation.comparison import NOISE, SHOWN, UNTESTED, Claim
 from c2p.evaluation.contents import SHOTS, shot_numbers
 from c2p.evaluation.diagnosis import Bin, ClassAccuracy, Confusion
 from c2p.evaluation.figures import Line, confusion_chart, contact_sheet, key_mark, line_chart, png_uri
 from c2p.evaluation.gallery import Exhibit
-from c2p.evaluation.tables import Table, heading, number, published_number
+from c2p.evaluation.tables import Table, heading, number, over_chance, published_number
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 TILE = 96
+SEARCHES = {"text": "By text", "image": "By an RGB view", "shape": "By a shape"}
+"""Headings of the retrieval gallery, by kind of query."""
+MARKS = {"right": ("yes", "right"), "class": ("part", "its class"), "wrong": ("no", "another class")}
+"""Colour and words of what was found."""
 CURVES = {
     "loss": "Loss (Eq. 11)",
     "intra": "Intra-modality loss (Eq. 7)",
@@ -73,6 +80,8 @@ class Report:
     """By method."""
     exhibits: Sequence[Exhibit] = ()
     exhibits_title: str = ""
+    searches: Sequence[Search] = ()
+    """What CG3D's 3D encoder found, of the first seed."""
     used: int = 0
     """Meshes that were used."""
     rejected: Sequence[tuple[str, str]] = ()
@@ -93,11 +102,9 @@ def write_report(path: Path, report: Report) -> Path:
         profile=report.settings.profile,
         headline=_headline(report),
         tiles=_tiles(report),
-        claims=[
-            {"place": heading(table).split(". ")[0], "claim": claim, "kind": _kind(claim.verdict)}
-            for table in report.tables
-            for claim in check_claims(table.layout.table, report.cells)
-        ],
+        tables=[table for table in report.tables if table.layout.table not in TABLES],
+        claims=_claims(report, cg3d=False),
+        cg3d=_cg3d(report),
         bars=_bars(report),
         shots=_shots(report.cells),
         curves=_curves(report.curves, report.teacher),
@@ -110,6 +117,7 @@ def write_report(path: Path, report: Report) -> Path:
         heading=heading,
         number=number,
         published_number=published_number,
+        over_chance=over_chance,
         key_mark=lambda n: Markup(key_mark(n)),
     )
     return write_text(path, page)
@@ -159,8 +167,78 @@ def _bars(report: Report) -> list[dict[str, object]]:
     ]
 
 
+def _claims(report: Report, *, cg3d: bool) -> list[dict[str, object]]:
+    """Claims of CG3D's tables, or of all others."""
+    found: list[tuple[Table, Claim]] = [
+        (table, claim)
+        for table in report.tables
+        if (table.layout.table in TABLES) == cg3d
+        for claim in check_claims(table.layout.table, report.cells)
+    ]
+    return [
+        {"place": heading(table).split(". ")[0], "claim": claim, "kind": _kind(claim.verdict)} for table, claim in found
+    ]
+
+
+def _cg3d(report: Report) -> dict[str, object] | None:
+    """The section about CG3D; None: none of its tables is here. Without numbers it is one line."""
+    tables = [table for table in report.tables if table.layout.table in TABLES]
+    if not tables:
+        return None
+    measured = any(cell.mean is not None for cell in report.cells if cell.table in TABLES)
+    if not measured:
+        left_out = any(cell.why == LEFT_OUT for cell in report.cells)
+        why = "cg3d.run is false: the flow ran without it" if left_out else "its stages have not run yet"
+        return {"why": why, "tables": [], "claims": [], "tiles": [], "searches": []}
+    tiles = [
+        {"cell": cell, "kind": place + 2, "what": what}
+        for place, (what, cell) in enumerate(_cg3d_headline(report).items())
+    ]
+    found = [_search(search) for search in report.searches]
+    return {
+        "why": "",
+        "tables": [{"table": table, "why": _empty(table)} for table in tables],
+        "claims": _claims(report, cg3d=True),
+        "tiles": tiles,
+        "searches": [
+            {"title": title, "queries": queries}
+            for kind, title in SEARCHES.items()
+            if (queries := [one for one in found if one["kind"] == kind])
+        ],
+    }
+
+
+def _empty(table: Table) -> str:
+    """Why a table has no number of ours; empty where it has some."""
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    return "" if any(cell.mean is not None for cell in cells) else cells[-1].why if cells else "no cells"
+
+
+def _cg3d_headline(report: Report) -> dict[str, Cell]:
+    """Its main numbers by what they are."""
+    wanted = {
+        "zero-shot": (ZEROSHOT, "cg3d", _main_dataset(report)),
+        "text to shape, R@5": (RETRIEVAL, f"{HEADLINE}_r5", "validation"),
+        "image to shape, R@5": (RETRIEVAL, "image_object_r5", "validation"),
+        "shape to shape, mAP": (RETRIEVAL, "shape_class_map", "validation"),
+    }
+    cells = {(c.table, c.method, c.dataset): c for c in report.cells if c.mean is not None}
+    return {what: cells[place] for what, place in wanted.items() if place in cells}
+
+
+def _search(search: Search) -> dict[str, object]:
+    def picture(image: np.ndarray) -> Markup:
+        return Markup(png_uri(image))
+
+    found = [vars(one) | {"picture": picture(one.picture), "words": MARKS[one.mark]} for one in search.found]
+    shown = None if search.picture is None else picture(search.picture)
+    return vars(search) | {"picture": shown, "found": found}
+
+
 def _kind(verdict: str) -> str:
-    """Of a claim's verdict: yes, part (noise, or not everywhere) or no."""
+    """Of a claim's verdict: yes, part (noise, or not everywhere), open (not tested) or no."""
+    if verdict == UNTESTED:
+        return "open"
     return "yes" if verdict == SHOWN else "part" if SHOWN in verdict or NOISE in verdict else "no"
 
 

@@ -13,17 +13,21 @@ import numpy as np
 from c2p import params
 from c2p.data.benchmarks import read_benchmark
 from c2p.data.files import write_text
-from c2p.evaluation.cells import Cell
+from c2p.evaluation.cells import Cell, stage_of
+from c2p.evaluation.cg3d_contents import RETRIEVAL
+from c2p.evaluation.cg3d_contents import TABLES as CG3D
+from c2p.evaluation.cg3d_gallery import Search, searches
 from c2p.evaluation.contents import SHOTS, build_cells
 from c2p.evaluation.diagnosis import class_accuracies, confusion_of, read_seeds, reliability
-from c2p.evaluation.gallery import choose_exhibits, exhibits
+from c2p.evaluation.gallery import choose_exhibits, exhibits, gallery_views
 from c2p.evaluation.methods import ZEROSHOT
 from c2p.evaluation.report import Report, StageRecord, write_report
 from c2p.evaluation.revision import code_revision
 from c2p.evaluation.tables import PACKAGE, write_tables
+from c2p.geometry.views import view_set
 
-PROTOCOLS = ("zeroshot", "fewshot", "fullshot", "ablations")
-"""Stages whose metrics fill the tables."""
+PROTOCOLS = ("zeroshot", "fewshot", "fullshot", "ablations", *CG3D)
+"""Names of the metrics that fill the tables."""
 RIGHT, WRONG = 9, 6
 """Objects in the gallery."""
 SHOWN = "clip2point"
@@ -44,11 +48,13 @@ class Inputs:
     """What the results are made of; whatever is absent is left out of them, and they say so."""
 
     metrics: Mapping[str, Mapping[str, Any]]
-    """What run_zeroshot, run_fewshot, run_fullshot and run_ablations gave, under the names of PROTOCOLS."""
+    """What the stages wrote, under the names of PROTOCOLS."""
     benchmarks: Sequence[Path] = ()
     """The benchmark files, the validation split among them."""
     predictions: Path | None = None
     """The zero-shot predictions."""
+    rankings: Path | None = None
+    """The shapes that CG3D's 3D encoders found (c2p.evaluation.cg3d_retrieval)."""
     rgb_views: Callable[[Sequence[str]], Sequence[np.ndarray]] | None = None
     """Keys of validation models to their RGB views, (V, S, S, 3) uint8 each."""
     curves: Sequence[Mapping[str, float]] = ()
@@ -76,7 +82,7 @@ def read_metrics(folder: Path) -> dict[str, dict[str, Any]]:
             try:
                 found[name] = json.loads(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise ValueError(f"{path}: {error}; make it again with `dvc repro -f {name}`") from error
+                raise ValueError(f"{path}: {error}; make it again with `dvc repro -f {stage_of(name)}`") from error
     return found
 
 
@@ -98,7 +104,7 @@ def dataset_names(
 
 
 def write_results(folder: Path, settings: params.Params, inputs: Inputs, *, plots: Path | None = None) -> None:
-    """Write table1 to table5, controls and shots (.csv and .md), cells.csv and report.html.
+    """Write all tables (.csv and .md), cells.csv and report.html.
 
     Args:
         folder: where they go.
@@ -127,6 +133,7 @@ def write_results(folder: Path, settings: params.Params, inputs: Inputs, *, plot
         provenance=lines,
         stages=inputs.stages,
         missing=_missing(inputs),
+        searches=_searches(settings, inputs),
         **_seen(settings, inputs, names),
     )
     write_report(folder / "report.html", report)
@@ -163,6 +170,16 @@ def _seen(settings: params.Params, inputs: Inputs, names: Mapping[str, str]) -> 
     return shown
 
 
+def _searches(settings: params.Params, inputs: Inputs) -> list[Search]:
+    """The retrieval gallery, of the first seed; empty where it can't be shown."""
+    files = {path.stem: path for path in inputs.benchmarks}
+    if not (inputs.metrics.get(RETRIEVAL) and inputs.rankings and inputs.rgb_views and VALIDATION in files):
+        return []
+    bench, places = read_benchmark(files[VALIDATION]), gallery_views(view_set(settings.render.views).names)
+    seed = settings.cg3d.seeds[0]
+    return searches(inputs.rankings, bench, inputs.rgb_views, dataset=VALIDATION, seed=seed, view=places[0])
+
+
 def _rows(settings: params.Params, path: Path, dataset: str, method: str, *, pretrained: bool) -> list[Any]:
     seeds: Sequence[int | None] = settings.pretrain.seeds if pretrained else (None,)
     return read_seeds(path, dataset=dataset, method=method, seeds=seeds)
@@ -171,7 +188,7 @@ def _rows(settings: params.Params, path: Path, dataset: str, method: str, *, pre
 def _missing(inputs: Inputs) -> list[str]:
     """What is absent, and what to run for it."""
     lines = [
-        f"metrics/{name}.json: run `dvc repro {name}`; its tables are empty here"
+        f"metrics/{name}.json: run `dvc repro {stage_of(name)}`; its tables are empty here"
         for name in PROTOCOLS
         if name not in inputs.metrics
     ]

@@ -1,4 +1,4 @@
-"""Tables 1 to 5 in the paper's layout: ours beside the published numbers, as CSV and as Markdown."""
+"""Tables 1 to 5 in the paper's layout, and those of CG3D: ours beside the published numbers, as CSV and Markdown."""
 
 import csv
 import hashlib
@@ -10,6 +10,7 @@ from pathlib import Path
 from c2p import params
 from c2p.data.files import write_text
 from c2p.evaluation.cells import Cell, write_cells
+from c2p.evaluation.cg3d_contents import ABLATIONS, FINETUNE, RETRIEVAL, SCENES, TABLES, ZEROSHOT
 from c2p.evaluation.contents import CONTROLS, SHOTS
 from c2p.evaluation.notes import as_published, table_notes
 from c2p.evaluation.revision import code_revision
@@ -29,6 +30,9 @@ class Layout:
     heads: tuple[str, ...]
     data: str
     """What the published numbers were measured on."""
+    unit: str = "Top-1 accuracy, percent."
+    chance_by_row: bool = True
+    """Whether a row has one level of chance, in a column; else every number has its own."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,44 @@ def layouts(settings: params.Params, names: Mapping[str, str]) -> tuple[Layout, 
         Layout("5", "table5", f"Depth renderings, {few}", ("Task", "Depth value"), "the real ModelNet40"),
         Layout(CONTROLS, "controls", "Controls of the text", ("Set", "Task", "Control"), "the real sets"),
         Layout(SHOTS, "shots", f"Accuracy against training objects a class, {few}", ("Method",), ""),
+        Layout(ZEROSHOT, f"table_{ZEROSHOT}", "CG3D, zero-shot classification", ("Set",), "the real sets"),
+        Layout(
+            RETRIEVAL,
+            f"table_{RETRIEVAL}",
+            "CG3D, retrieval",
+            ("Set", "Query", "Relevant"),
+            "",
+            "Share of the queries with a relevant shape among the first K, and mean average precision, percent; in "
+            "brackets what a random order gives, and how many times that.",
+            chance_by_row=False,
+        ),
+        Layout(
+            ABLATIONS,
+            f"table_{ABLATIONS}",
+            "CG3D, ablations",
+            ("Image tower", "3D encoder drawn to"),
+            "",
+            "3D: top-1 accuracy, zero-shot; RGB views: share of them whose nearest text is that of their class; "
+            "percent, chance in brackets.",
+            chance_by_row=False,
+        ),
+        Layout(
+            FINETUNE,
+            f"table_{FINETUNE}",
+            f"CG3D, supervised fine-tuning, {full}",
+            ("Labels", "Training objects"),
+            "",
+            "Top-1 accuracy, percent; the difference in points, of the same test objects and seeds.",
+        ),
+        Layout(
+            SCENES,
+            f"table_{SCENES}",
+            "CG3D, made scenes",
+            ("Segments",),
+            "",
+            "Percent, chance in brackets: names drawn at random for the same segments.",
+            chance_by_row=False,
+        ),
     )
 
 
@@ -86,7 +128,7 @@ def build_tables(settings: params.Params, cells: Sequence[Cell], names: Mapping[
 
 
 def write_tables(folder: Path, settings: params.Params, cells: Sequence[Cell], names: Mapping[str, str]) -> list[Table]:
-    """Write table1 to table5, controls and shots, .csv and .md each, and cells.csv; returns the tables."""
+    """Write all tables, .csv and .md each, and cells.csv; returns the tables."""
     tables = build_tables(settings, cells, names)
     for table in tables:
         write_text(folder / f"{table.layout.file}.md", markdown(table))
@@ -105,6 +147,14 @@ def number(cell: Cell | None, *, seeds: bool = False) -> str:
     return f"{cell.mean:.2f}{spread}{count}{low_high}"
 
 
+def over_chance(cell: Cell | None) -> str:
+    """A number's own level of chance for people, and how many times that it is; empty where it has none."""
+    if cell is None or cell.mean is None or cell.chance is None:
+        return ""
+    times = f", {cell.mean / cell.chance:.1f}×" if cell.chance else ""
+    return f"chance {cell.chance:.1f}{times}"
+
+
 def published_number(cell: Cell | None) -> str:
     """The published number for people."""
     return f"{cell.published.value:.2f}" if cell and cell.published else NONE
@@ -118,15 +168,17 @@ def heading(table: Table) -> str:
 
 def markdown(table: Table) -> str:
     """The table as Markdown with its notes."""
-    head = [*table.layout.heads, "Chance", *table.columns, *_published_heads(table)]
-    lines = [f"# {heading(table)}", "", "Top-1 accuracy, percent.", "", _line(head)]
-    lines.append(_line(["---"] * len(table.layout.heads) + ["---:"] * (len(head) - len(table.layout.heads))))
+    layout = table.layout
+    chance_head = ["Chance"] if layout.chance_by_row else []
+    head = [*layout.heads, *chance_head, *table.columns, *_published_heads(table)]
+    lines = [f"# {heading(table)}", "", layout.unit, "", _line(head)]
+    lines.append(_line(["---"] * len(layout.heads) + ["---:"] * (len(head) - len(layout.heads))))
     counted = len(table.seed_counts) > 1
     for row in table.rows:
-        chance = NONE if row.chance is None else f"{row.chance:.2f}"
-        ours = [number(row.cells.get(column), seeds=counted) for column in table.columns]
+        chance = [NONE if row.chance is None else f"{row.chance:.2f}"] if layout.chance_by_row else []
+        ours = [_words(row.cells.get(column), layout, seeds=counted) for column in table.columns]
         theirs = [published_number(row.cells.get(column)) for column in table.published_columns]
-        lines.append(_line([*row.heads, chance, *ours, *theirs]))
+        lines.append(_line([*row.heads, *chance, *ours, *theirs]))
     revisions = f"code `{table.git_rev}` (git tree of c2p/)"
     if table.data_rev:
         revisions = f"data `{table.data_rev}` (over those of its cells, in the CSV), {revisions}"
@@ -138,20 +190,29 @@ def comma_separated(table: Table) -> str:
     """The table as CSV: of every column mean, deviation, seeds, interval and data, then the published numbers."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    whats = ("", " std", " seeds", " low", " high", " data_rev")
+    by_row = table.layout.chance_by_row
+    whats = ("", " std", " seeds", " low", " high", " data_rev", *(() if by_row else (" chance",)))
     ours = [f"{column}{what}" for column in table.columns for what in whats]
-    writer.writerow([*table.layout.heads, "Chance", *ours, *_published_heads(table), "profile", "git_rev"])
+    chance_head = ["Chance"] if by_row else []
+    writer.writerow([*table.layout.heads, *chance_head, *ours, *_published_heads(table), "profile", "git_rev"])
     for row in table.rows:
-        values: list[object] = [*row.heads, row.chance]
+        values: list[object] = [*row.heads, *([row.chance] if by_row else [])]
         for column in table.columns:
             cell = row.cells.get(column)
             low, high = (cell.interval if cell else None) or (None, None)
-            values += [cell.mean, cell.std, cell.n_seeds, low, high, cell.data_rev] if cell else [None] * len(whats)
+            found = [cell.mean, cell.std, cell.n_seeds, low, high, cell.data_rev, cell.chance] if cell else []
+            values += found[: len(whats)] or [None] * len(whats)
         for column in table.published_columns:
             cell = row.cells.get(column)
             values.append(cell.published.value if cell and cell.published else None)
         writer.writerow(["" if value is None else value for value in [*values, table.profile, table.git_rev]])
     return text.getvalue()
+
+
+def _words(cell: Cell | None, layout: Layout, *, seeds: bool) -> str:
+    """A number of ours, with its own level of chance where the table wants that."""
+    chance = "" if layout.chance_by_row else over_chance(cell)
+    return number(cell, seeds=seeds) + (f" ({chance})" if chance else "")
 
 
 def _published_heads(table: Table) -> list[str]:
@@ -174,7 +235,7 @@ def _fill(settings: params.Params, layout: Layout, all_cells: Sequence[Cell]) ->
         tuple(column for column in columns if column in with_published),
         tuple(rows),
         tuple(table_notes(settings, layout.table, all_cells, data=layout.data)),
-        "published" if as_published(settings) else f"published, on {layout.data}",
+        "published" if as_published(settings) and layout.table not in TABLES else f"published, on {layout.data}",
         settings.profile,
         hashlib.sha256(" ".join(revisions).encode()).hexdigest()[:REVISION_DIGITS] if revisions else "",
         code_revision(PACKAGE),

@@ -9,7 +9,8 @@ from made_results import NAMES, make_metrics, value
 
 from c2p import params
 from c2p.evaluation.cells import Cell
-from c2p.evaluation.claims import Comparison, check_claims, noise
+from c2p.evaluation.claims import check_claims
+from c2p.evaluation.comparison import Comparison, noise
 from c2p.evaluation.contents import CONTROLS, build_cells
 
 PLAIN = Cell("1", ("set",), "column", mean=50.0)

@@ -9,6 +9,7 @@ from made_results import CLASSES, Page, make_metrics, make_predictions, make_res
 
 from c2p import params
 from c2p.cli import main
+from c2p.evaluation.cg3d_contents import TABLES as CG3D
 from c2p.evaluation.gallery import choose_exhibits, gallery_views
 from c2p.evaluation.predictions import predict
 from c2p.evaluation.report import Report, StageRecord, write_report
@@ -27,7 +28,7 @@ def settings(small_settings: params.Params) -> params.Params:
 def test_results_are_whole_and_the_same_every_time(tmp_path: Path, settings: params.Params) -> None:
     first, second = (make_results(tmp_path / name, settings, make_metrics()) for name in ("one", "two"))
     assert first == second
-    names = ("controls", "shots", *(f"table{n}" for n in range(1, 6)))
+    names = ("controls", "shots", *(f"table{n}" for n in range(1, 6)), *(f"table_{name}" for name in CG3D))
     tables = [f"{name}.{kind}" for name in names for kind in ("csv", "md")]
     # shots.csv lies in both folders; plots/ comes last here
     assert sorted(first) == sorted([*tables, "cells.csv", "report.html", "confusion.csv"])

@@ -15,6 +15,7 @@ from c2p import params
 from c2p.cli import main
 from c2p.data.benchmarks import write_benchmark
 from c2p.evaluation.cells import HEADER, Cell
+from c2p.evaluation.cg3d_contents import TABLES as CG3D
 from c2p.evaluation.contents import build_cells
 from c2p.evaluation.results import dataset_names, read_metrics
 from c2p.evaluation.revision import code_revision
@@ -54,6 +55,7 @@ def test_every_published_number_stands_in_its_cell(small_settings: params.Params
         assert got == [float(n) for n in numbers.split()]
     for cell in cells:
         wanted = "2211.11682" if cell.method == "pointclip_v2" else "2210.01055"
+        wanted = "2305.10764" if cell.table in CG3D else wanted
         assert cell.published is None or wanted in cell.published.source
 
 
@@ -93,7 +95,7 @@ def test_cells_hold_the_metrics_or_say_why_not(small_settings: params.Params, me
 def test_rows_come_in_the_papers_order(small_settings: params.Params, metrics: dict[str, Any]) -> None:
     tables = build_tables(small_settings, build_cells(small_settings, metrics, NAMES), NAMES)
     assert [row.heads[0] for row in tables[0].rows] == ["ModelNet10", "ModelNet40", "Validation split"]
-    assert [t.layout.table for t in tables] == ["1", "2", "3", "4", "5", "text", "shots"]
+    assert [t.layout.table for t in tables] == ["1", "2", "3", "4", "5", "text", "shots", *CG3D]
     assert [row.heads[0] for row in tables[2].rows][:4] == ["MVCNN", "SimpleView", "MVTN", "PointCLIP"]
 
 
@@ -103,7 +105,7 @@ def test_published_numbers_are_marked(small_settings: params.Params, metrics: di
     assert "R=4 (published, on the real ModelNet40)" in markdown(tables[4])
     paper = params.load(REPOSITORY / "profiles/paper.yaml")
     tables = build_tables(paper, build_cells(paper, metrics, NAMES), NAMES)
-    assert "on the real" not in "".join(markdown(t) for t in tables)
+    assert "on the real" not in "".join(markdown(t) for t in tables if t.layout.table not in CG3D)
     for other in (
         replace(small_settings, profile="paper"),
         replace(paper, fewshot=replace(paper.fewshot, shots=8)),
@@ -179,6 +181,8 @@ def test_every_file_says_what_the_metrics_say(
         if not row["mean"]:
             assert row["why"] and not row["git_rev"]
             continue
+        if row["table"] in CG3D:
+            continue
         few = "fullshot" if row["shots"] == "all" else "fewshot"
         text = "ablations" if row["method"] in ("dual_global_clip", "clip2point_cross_only") else "zeroshot"
         protocol = protocols.get(row["table"], few if row["table"] == "shots" else text)
@@ -252,7 +256,7 @@ def test_tables_command_builds_what_there_is(
     assert (
         "# Table 1" in said.out and "| ModelNet40 (made) | 25.00 | 20.00 " in said.out and "# Table 2" not in said.out
     )
-    assert "# Accuracy against" in said.out and "run `dvc repro fewshot`" in said.err and "zeroshot" not in said.err
+    assert "# Accuracy against" in said.out and "run `dvc repro fewshot`" in said.err and "/zeroshot" not in said.err
     assert (tmp_path / "made/table1.md").read_text() in said.out and (tmp_path / "made/cells.csv").is_file()
     (tmp_path / "metrics/fewshot.json").write_text("{")
     assert main(["tables"]) == 2 and "fewshot.json: Expecting" in capsys.readouterr().err
