@@ -157,9 +157,11 @@ class Cg3dFinetune:
     shares: tuple[float, ...]
     """Shares of each class's training objects, at least one object each; subsets are nested."""
     epochs: int
-    """Passes over all training objects; a smaller share makes as many steps as `least_steps` at least."""
+    """Passes over the objects taken."""
     least_steps: int
+    """Where so many passes make fewer steps, as many more are made."""
     batch: int
+    """Objects a step at most; the batches of an epoch are nearly equal."""
     lr: float
     """Peak rate (AdamW, cosine), of encoder and head."""
     weight_decay: float
@@ -175,6 +177,26 @@ class Cg3dFinetune:
         check_seeds(self, "seeds")
         for number, share in enumerate(self.shares):
             require(0 < share <= 1, f"cg3d_finetune.shares[{number}]", share, "more than 0, up to 1")
+
+
+@dataclass(frozen=True)
+class Cg3dAblations:
+    """The recipe of the section cg3d with one part changed at a time, each variant trained from its start."""
+
+    SECTION: ClassVar[str] = "cg3d_ablations"
+    seeds: tuple[int, ...]
+    """Every variant is trained with each of them."""
+    epochs: int
+    """Of each training; the last one is taken."""
+    held_out_classes: int
+    """Classes whose models no variant is trained on, drawn by the hash of their names: what the image tower knew of
+    them before, it may forget. 0: none; then only classes that tuning saw are asked about."""
+
+    def __post_init__(self) -> None:
+        at_least(self, epochs=1, held_out_classes=0)
+        not_empty(self, "seeds")
+        distinct(self, "seeds")
+        check_seeds(self, "seeds")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from c2p.cg3d_params import TEMPLATE_SETS, Cg3d, Cg3dFinetune, Cg3dScenes, Cg3dStudent, PointEncoder
+from c2p.cg3d_params import TEMPLATE_SETS, Cg3d, Cg3dAblations, Cg3dFinetune, Cg3dScenes, Cg3dStudent, PointEncoder
 from c2p.parameter_checks import (
     ParameterError,
     at_least,
@@ -455,6 +455,7 @@ class Params:
     cg3d: Cg3d
     point_encoder: PointEncoder
     cg3d_student: Cg3dStudent
+    cg3d_ablations: Cg3dAblations
     cg3d_finetune: Cg3dFinetune
     cg3d_scenes: Cg3dScenes
 

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -62,11 +63,20 @@ def run(params: Params, root: Path, map_: Map, *, seed: str) -> None:
 
 
 def train(
-    params: Params, settings: Cg3d, root: Path, seed: int, *, device: torch.device, ranks: Ranks, out: Path | None
+    params: Params,
+    settings: Cg3d,
+    root: Path,
+    seed: int,
+    *,
+    device: torch.device,
+    ranks: Ranks,
+    out: Path | None,
+    left_out: tuple[str, ...] = (),
 ) -> tuple[PointModel, ImageTower]:
     """Train a 3D encoder by a recipe; returns the chosen one and the image tower as training left it.
 
-    out: folder for the chosen encoder, its checkpoints and history; None: they stay in the store alone.
+    out: folder for the chosen encoder, its checkpoints and history; None: they stay in the store alone. left_out:
+    classes whose models are not trained on; those of the validation split count as ever.
     """
     from c2p.models.clip import load_clip
 
@@ -77,19 +87,23 @@ def train(
     clip.model.to(device)
     manifest = read_manifest(layout.shards)
     train_set, val = (read_points(manifest, split) for split in ("train", "val"))
-    reader = ViewReader(manifest, manifest.split("train"), threads=worker_count())
+    rows = manifest.split("train")
+    taken = np.array([row["label"] not in left_out for row in rows])
+    reader = ViewReader(
+        manifest, [row for row, wanted in zip(rows, taken, strict=True) if wanted], threads=worker_count()
+    )
     captions = encode_prompts(clip, manifest.classes, expanded(settings.templates))
     text = torch.from_numpy(class_text(encode_prompts(clip, manifest.classes, templates_of(params.zeroshot))))
     data = Triplets(
-        torch.from_numpy(train_set.points),
+        torch.from_numpy(train_set.points[taken]),
         reader,
         settings.views,
-        torch.from_numpy(train_set.labels),
+        torch.from_numpy(train_set.labels[taken]),
         torch.from_numpy(captions),
     )
     digests = sha256(layout.shards / FILE), clip_digest(layout.cg3d_clip)
     recipe = [replace(settings, seeds=(seed,)), params.point_encoder, templates_of(params.zeroshot)]
-    piece = key("cg3d", code_digest("tasks.cg3d"), digests, recipe, device.type)
+    piece = key("cg3d", code_digest("tasks.cg3d"), digests, recipe, left_out, device.type)
     work = Store(root).folder(piece)
     encoder = create_point_encoder(params.point_encoder, clip.width, seed=seed)
     curves_of = curves_folder(root, f"cg3d-{seed}-{piece[:8]}") if ranks.first else None

@@ -56,6 +56,10 @@ TINY = [
     "cg3d_student.width=32",
     "cg3d_student.layers=1",
     "cg3d_student.epochs=1",
+    "cg3d_ablations.epochs=1",
+    "cg3d_finetune.epochs=1",
+    "cg3d_finetune.least_steps=2",
+    "cg3d_finetune.seeds=[0, 1]",
 ]
 
 

@@ -20,6 +20,10 @@ class ViewReader:
         self._rows = rows
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="views")
 
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._rows)
+
     def __call__(self, samples: np.ndarray, views: np.ndarray) -> Tensor:
         """Samples (B,) and a view of each (B,) to pictures (B, 3, H, W) uint8.
 
