@@ -76,6 +76,11 @@ class Layout:
         return self.root / "models/cg3d"
 
     @property
+    def cg3d_scenes(self) -> Path:
+        """Made scenes: a picture, a page to turn and search them, and the clustering that cut them."""
+        return self.root / "data/cg3d_scenes"
+
+    @property
     def store(self) -> Path:
         """Content-keyed store of finished pieces."""
         return self.root / ".c2p"

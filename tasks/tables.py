@@ -32,6 +32,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
         predictions=predictions if predictions.is_file() else None,
         rankings=rankings if rankings.is_file() else None,
+        scenes=layout.cg3d_scenes,
         curves=_history(layout.plots("pretrain")),
         teacher=_history(layout.plots("teacher")),
         stages=stage_records(root, but="tables"),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from c2p.evaluation.cells import Cell
-from c2p.evaluation.cg3d_contents import ABLATIONS, FINETUNE, PAIRS, RETRIEVAL, SCENES, VARIANTS, ZEROSHOT
+from c2p.evaluation.cg3d_contents import ABLATIONS, FINETUNE, NAMES, PAIRS, RETRIEVAL, SCENES, ZEROSHOT
 from c2p.evaluation.comparison import Compare, Comparison, compare_cells
 from c2p.evaluation.methods import VALIDATION
 
@@ -32,7 +32,7 @@ def _variants(low: str, high: str, *, metric: str, dataset: str = "") -> Compare
             if asked and cell.mean is not None:
                 columns.setdefault(cell.column, {})[cell.method] = cell
         return [
-            compare_cells(f"{column}, {_words(low)} and {_words(high)}", row[low], row[high])
+            compare_cells(f"{column}, {NAMES[low]} and {NAMES[high]}", row[low], row[high])
             for column, row in columns.items()
             if low in row and high in row
         ]
@@ -55,10 +55,6 @@ def _finetuned(cells: Sequence[Cell]) -> list[Comparison]:
         for head, row in rows.items()
         if {"scratch", "cg3d"} <= set(row)
     ]
-
-
-def _words(slug: str) -> str:
-    return slug if slug == "before" else "/".join(VARIANTS[slug])
 
 
 def _chance(cell: Cell) -> Cell:

@@ -35,8 +35,18 @@ VARIANTS = {
     "prompts-text": ("prompts", "text"),
 }
 """The image tower and what draws the 3D encoder, by variant (c2p.evaluation.recipe_variants)."""
+FORGOTTEN = "image_to_text_r1_difference"
 PAIRS = "image_to_text_r1"
 """Metric of the columns that ask the image tower about pairs of picture and text."""
+NAMES = {
+    "before": "before tuning",
+    "prompts-both": "prompts, both",
+    "nothing-both": "no prompts",
+    "everything-both": "tuned as a whole",
+    "prompts-image": "image alone",
+    "prompts-text": "text alone",
+}
+"""Short names of the rows, where two are compared."""
 BEFORE = ("before tuning", "–")
 SEEN, HELD_OUT = "classes trained on", "classes left out"
 STARTS = {"cg3d": "from CG3D's weights", "scratch": "from random weights", "gain": "difference"}
@@ -105,9 +115,11 @@ def _ablations(settings: params.Params, metrics: Metrics, names: Mapping[str, st
         settings.fewshot.dataset: f"3D, {names.get(settings.fewshot.dataset, settings.fewshot.dataset)}",
     }
     pairs = {"pairs_seen": f"RGB views, {SEEN}", "pairs_held_out": f"RGB views, {HELD_OUT}"}
+    forgotten = {"forgotten_held_out": f"points forgotten, {HELD_OUT}"}
+    metric_of = dict.fromkeys(zeroshot, "top1") | dict.fromkeys(pairs, PAIRS) | dict.fromkeys(forgotten, FORGOTTEN)
     for slug, heads in {"before": BEFORE, **VARIANTS}.items():
-        for dataset, column in (zeroshot | pairs).items():
-            nothing = "there is no 3D encoder yet" if slug == "before" and dataset in zeroshot else ""
+        for dataset, column in (zeroshot | pairs | forgotten).items():
+            nothing = "nothing was trained yet" if slug == "before" and dataset not in pairs else ""
             yield find_cell(
                 flat,
                 ABLATIONS,
@@ -117,7 +129,7 @@ def _ablations(settings: params.Params, metrics: Metrics, names: Mapping[str, st
                 heads=heads,
                 column=column,
                 shots=0,
-                metric="top1" if dataset in zeroshot else PAIRS,
+                metric=metric_of[dataset],
                 missing=missing or nothing,
             )
 
@@ -166,11 +178,15 @@ def _with(metrics: Metrics, protocol: str, flatten: Any) -> Metrics:
 
 
 def _flat_ablations(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Zero-shot sets as they are; pairs_<group> with the share of pictures whose nearest text is right."""
+    """Zero-shot sets as they are; pairs_<group> with the share of pictures whose nearest text is right.
+
+    forgotten_<group> has the points of that by which the CLIP's own tower was above it.
+    """
     flat = dict(found.get("zeroshot", {}))
     for group, about in found.get("pairs", {}).items():
         numbers = {slug: value["image_to_text"] for slug, value in about.items() if slug != "set"}
         flat[f"pairs_{group}"] = {"set": about["set"], **numbers}
+        flat[f"forgotten_{group}"] = {slug: value["forgotten"] for slug, value in about.items() if "forgotten" in value}
     return flat
 
 

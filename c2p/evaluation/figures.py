@@ -203,7 +203,12 @@ def png_uri(image: np.ndarray) -> str:
     """An (H, W, 3) or (H, W) uint8 picture as a data URI."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue())
+
+
+def data_uri(png: bytes) -> str:
+    """The bytes of a PNG as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def contact_sheet(views: np.ndarray, *, size: int) -> np.ndarray:

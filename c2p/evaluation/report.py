@@ -1,5 +1,6 @@
 """The report: one self-contained page with headline, tables, charts, confusion, gallery and provenance."""
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from PIL import Image
 
 from c2p import params
 from c2p.data.files import write_text
@@ -17,7 +19,7 @@ from c2p.evaluation.claims import check_claims
 from c2p.evaluation.comparison import NOISE, SHOWN, UNTESTED, Claim
 from c2p.evaluation.contents import SHOTS, shot_numbers
 from c2p.evaluation.diagnosis import Bin, ClassAccuracy, Confusion
-from c2p.evaluation.figures import Line, confusion_chart, contact_sheet, key_mark, line_chart, png_uri
+from c2p.evaluation.figures import Line, confusion_chart, contact_sheet, data_uri, key_mark, line_chart, png_uri
 from c2p.evaluation.gallery import Exhibit
 from c2p.evaluation.tables import Table, heading, number, over_chance, published_number
 
@@ -62,6 +64,16 @@ class StageRecord:
 
 
 @dataclass(frozen=True)
+class SceneView:
+    """What CG3D made of made scenes."""
+
+    picture: bytes
+    """PNG."""
+    page: str
+    """A page of its own, with scripts and without anything to load."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What the page shows; empty parts are left out or say that they are empty."""
 
@@ -82,6 +94,7 @@ class Report:
     exhibits_title: str = ""
     searches: Sequence[Search] = ()
     """What CG3D's 3D encoder found, of the first seed."""
+    scenes: SceneView | None = None
     used: int = 0
     """Meshes that were used."""
     rejected: Sequence[tuple[str, str]] = ()
@@ -189,7 +202,7 @@ def _cg3d(report: Report) -> dict[str, object] | None:
     if not measured:
         left_out = any(cell.why == LEFT_OUT for cell in report.cells)
         why = "cg3d.run is false: the flow ran without it" if left_out else "its stages have not run yet"
-        return {"why": why, "tables": [], "claims": [], "tiles": [], "searches": []}
+        return {"why": why, "tables": [], "claims": [], "tiles": [], "searches": [], "scenes": None}
     tiles = [
         {"cell": cell, "kind": place + 2, "what": what}
         for place, (what, cell) in enumerate(_cg3d_headline(report).items())
@@ -200,6 +213,7 @@ def _cg3d(report: Report) -> dict[str, object] | None:
         "tables": [{"table": table, "why": _empty(table)} for table in tables],
         "claims": _claims(report, cg3d=True),
         "tiles": tiles,
+        "scenes": _scene_view(report.scenes),
         "searches": [
             {"title": title, "queries": queries}
             for kind, title in SEARCHES.items()
@@ -224,6 +238,14 @@ def _cg3d_headline(report: Report) -> dict[str, Cell]:
     }
     cells = {(c.table, c.method, c.dataset): c for c in report.cells if c.mean is not None}
     return {what: cells[place] for what, place in wanted.items() if place in cells}
+
+
+def _scene_view(scenes: SceneView | None) -> dict[str, object] | None:
+    if scenes is None:
+        return None
+    with Image.open(io.BytesIO(scenes.picture)) as image:
+        width, height = image.size
+    return {"picture": Markup(data_uri(scenes.picture)), "width": width, "height": height, "page": scenes.page}
 
 
 def _search(search: Search) -> dict[str, object]:

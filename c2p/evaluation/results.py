@@ -21,7 +21,7 @@ from c2p.evaluation.contents import SHOTS, build_cells
 from c2p.evaluation.diagnosis import class_accuracies, confusion_of, read_seeds, reliability
 from c2p.evaluation.gallery import choose_exhibits, exhibits, gallery_views
 from c2p.evaluation.methods import ZEROSHOT
-from c2p.evaluation.report import Report, StageRecord, write_report
+from c2p.evaluation.report import Report, SceneView, StageRecord, write_report
 from c2p.evaluation.revision import code_revision
 from c2p.evaluation.tables import PACKAGE, write_tables
 from c2p.geometry.views import view_set
@@ -33,6 +33,7 @@ RIGHT, WRONG = 9, 6
 SHOWN = "clip2point"
 """Method whose predictions the gallery and the confusion matrix show."""
 VALIDATION = "validation"
+SCENES_PICTURE, SCENES_PAGE = "scenes.png", "scenes.html"
 NAMES = {
     "modelnet10": "ModelNet10",
     "modelnet40": "ModelNet40",
@@ -55,6 +56,8 @@ class Inputs:
     """The zero-shot predictions."""
     rankings: Path | None = None
     """The shapes that CG3D's 3D encoders found (c2p.evaluation.cg3d_retrieval)."""
+    scenes: Path | None = None
+    """Folder with the picture and the view of CG3D's scenes, scenes.png and scenes.html."""
     rgb_views: Callable[[Sequence[str]], Sequence[np.ndarray]] | None = None
     """Keys of validation models to their RGB views, (V, S, S, 3) uint8 each."""
     curves: Sequence[Mapping[str, float]] = ()
@@ -134,6 +137,7 @@ def write_results(folder: Path, settings: params.Params, inputs: Inputs, *, plot
         stages=inputs.stages,
         missing=_missing(inputs),
         searches=_searches(settings, inputs),
+        scenes=_scenes(inputs.scenes),
         **_seen(settings, inputs, names),
     )
     write_report(folder / "report.html", report)
@@ -178,6 +182,13 @@ def _searches(settings: params.Params, inputs: Inputs) -> list[Search]:
     bench, places = read_benchmark(files[VALIDATION]), gallery_views(view_set(settings.render.views).names)
     seed = settings.cg3d.seeds[0]
     return searches(inputs.rankings, bench, inputs.rgb_views, dataset=VALIDATION, seed=seed, view=places[0])
+
+
+def _scenes(folder: Path | None) -> SceneView | None:
+    """Picture and view of the made scenes; None: they are not there."""
+    if folder is None or not all((folder / name).is_file() for name in (SCENES_PICTURE, SCENES_PAGE)):
+        return None
+    return SceneView((folder / SCENES_PICTURE).read_bytes(), (folder / SCENES_PAGE).read_text(encoding="utf-8"))
 
 
 def _rows(settings: params.Params, path: Path, dataset: str, method: str, *, pretrained: bool) -> list[Any]:

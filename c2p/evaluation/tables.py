@@ -98,8 +98,8 @@ def layouts(settings: params.Params, names: Mapping[str, str]) -> tuple[Layout, 
             "CG3D, ablations",
             ("Image tower", "3D encoder drawn to"),
             "",
-            "3D: top-1 accuracy, zero-shot; RGB views: share of them whose nearest text is that of their class; "
-            "percent, chance in brackets.",
+            "3D: top-1 accuracy, zero-shot; RGB views: share of them whose nearest text is that of their class, and "
+            "what tuning took from that; percent, chance in brackets.",
             chance_by_row=False,
         ),
         Layout(

@@ -49,7 +49,13 @@ def _ablations() -> dict[str, Any]:
             "set": {"classes": 2, "models": 4, "pictures": 12, "captions": 6, "chance": 20.0},
             "before": {"image_to_text": {"mean": 50.0, "interval": [45.0, 55.0]}, "text_to_image": {"mean": 90.0}},
         }
-        | {slug: {"image_to_text": value(mean, mean - 1, mean + 1, half=3.0)} for slug, mean in known.items()}
+        | {
+            slug: {
+                "image_to_text": value(mean, mean - 1, mean + 1, half=3.0),
+                "forgotten": {"mean": 50.0 - mean, "seeds": {"0": 1.0}, "interval": [49.0 - mean, 51.0 - mean]},
+            }
+            for slug, mean in known.items()
+        }
         for group in ("seen", "held_out")
     }
     return {"epochs": 3, "held_out_classes": ["a", "b"], "variants": {}, "zeroshot": zeroshot, "pairs": pairs}

@@ -116,6 +116,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.loads: list[str] = []
         self.images: list[dict[str, str | None]] = []
+        self.frames: list[str | None] = []
         self.headings: list[int] = []
         self.tags: list[str] = []
         self.text = ""
@@ -127,6 +128,9 @@ class Page(HTMLParser):
         self.loads += [v or "" for k, v in attrs if k in ("src", "href")]
         if tag == "img":
             self.images.append(dict(attrs))
+        if tag == "iframe":
+            self.frames.append(dict(attrs).get("srcdoc"))
+            assert dict(attrs).get("sandbox") == "allow-scripts"
         if len(tag) == 2 and tag[0] == "h" and tag[1].isdecimal():
             self.headings.append(int(tag[1]))
         if tag not in VOID:

@@ -13,6 +13,8 @@ from made_results import CLASSES, NAMES, Page, make_benchmark, make_metrics, mak
 
 from c2p import params
 from c2p.data.benchmarks import write_benchmark
+from c2p.data.files import write_bytes, write_text
+from c2p.data.pictures import encode_png
 from c2p.evaluation.cells import Cell
 from c2p.evaluation.cg3d_claims import CLAIMS
 from c2p.evaluation.cg3d_contents import ABLATIONS, FINETUNE, LEFT_OUT, RETRIEVAL, SCENES, TABLES, ZEROSHOT
@@ -52,7 +54,9 @@ def test_cells_are_the_metrics(small_settings: params.Params, metrics: dict[str,
     pair = mine[ABLATIONS, "pairs_held_out", "everything-both"]
     assert (pair.mean, pair.chance, pair.interval) == (30, 20, (27, 33))
     assert mine[ABLATIONS, "pairs_seen", "before"].mean == 50
-    assert mine[ABLATIONS, "validation", "before"].why == "there is no 3D encoder yet"
+    assert mine[ABLATIONS, "validation", "before"].why == "nothing was trained yet"
+    lost = mine[ABLATIONS, "forgotten_held_out", "everything-both"]
+    assert (lost.mean, lost.interval, lost.chance) == (20, (19, 21), None)
     gain = mine[FINETUNE, "modelnet40", "gain_0.1"]
     assert (gain.mean, gain.chance, gain.metric, gain.heads) == (20, None, "top1_difference", ("10 %", "8"))
     assert mine[FINETUNE, "modelnet40", "scratch_1"].heads == ("100 %", "1,340")
@@ -119,7 +123,9 @@ def test_claims_follow_the_noise(small_settings: params.Params, metrics: dict[st
         SCENES: ["shown"],
     }
     helped = check_claims(ABLATIONS, cells)[0]
-    assert len(helped.comparisons) == 3 and "80.50 and 80.00, noise 2.0" in helped.evidence
+    assert (
+        len(helped.comparisons) == 3 and "no prompts and prompts, both: 80.50 and 80.00, noise 2.0" in helped.evidence
+    )
     forgets = check_claims(ABLATIONS, cells)[2]
     assert [(c.low, c.high) for c in forgets.comparisons] == [(30, 50)], "pairs of classes left out alone"
     metrics[FINETUNE]["modelnet40"]["shares"]["0.1"]["scratch"]["mean"] = 95
@@ -207,7 +213,11 @@ def test_report_shows_the_section_and_stays_alone(
         predictions=table.write(tmp_path / "predictions.parquet"),
         rankings=write_rankings(tmp_path / "r.parquet", rankings(clouds.keys, [CLASSES[k] for k in clouds.labels])),
         rgb_views=lambda keys: [rgb] * len(keys),
+        scenes=tmp_path / "scenes",
     )
+    write_bytes(tmp_path / "scenes/scenes.png", encode_png(rgb[0]))
+    hostile = '<!-- timings --><script>alert("1")</script><!-- /timings -->'
+    write_text(tmp_path / "scenes/scenes.html", hostile)
     for name in ("one", "two"):
         write_results(tmp_path / name, settings, inputs)
     raw = (tmp_path / "one/report.html").read_bytes()
@@ -218,4 +228,6 @@ def test_report_shows_the_section_and_stays_alone(
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.loads)
     for text in ("CG3D: a 3D encoder", "By an RGB view", "chance 5.0, 4.0×", "prompts in the image tower help"):
         assert text.casefold() in page.text.casefold(), text
+    assert "script" not in page.tags and page.frames == [hostile], "scripts run in a frame of their own"
+    assert raw.count(b"<!-- timings -->") == 1
     assert page.text.count("Prompts forget less than that") == 1, "claims stand with their section alone"
