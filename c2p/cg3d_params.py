@@ -205,11 +205,42 @@ class Cg3dScenes:
 
     SECTION: ClassVar[str] = "cg3d_scenes"
     scenes: int
+    """Scenes that are scored, of test objects."""
+    tuning_scenes: int
+    """Scenes of validation shapes, on which the clustering is chosen."""
     objects: int
     """Objects a scene."""
+    floor_points: int
+    """Points of the floor; an object has those of its cloud (sample.points)."""
+    gap: float
+    """Least distance between points of two objects, in the unit of an object's sphere before scaling."""
+    scale: float
+    """Objects are scaled by 1 / scale to scale."""
+    noise: float
+    """Standard deviation of every coordinate about the surface, in the same unit."""
+    turns: int
+    """Turns about the up axis at which a segment is encoded; the best cosine over them counts."""
+    methods: tuple[Literal["dbscan", "hdbscan"], ...]
+    """Clusterings to choose from."""
+    reaches: tuple[float, ...]
+    """DBSCAN's radii to choose from, in spacings of the cloud's points."""
+    neighbours: tuple[int, ...]
+    """Points of a dense neighbourhood, to choose from."""
+    queries: tuple[str, ...]
+    """Texts that the report's view lights up beside the classes' names; may be empty."""
     seed: int
     """Of the choice of objects, their places, turns and sizes."""
 
     def __post_init__(self) -> None:
-        at_least(self, scenes=1, objects=1)
+        at_least(self, scenes=1, tuning_scenes=1, objects=1, floor_points=0, turns=1)
+        positive(self, "gap")
+        require(self.scale >= 1, "cg3d_scenes.scale", self.scale, "at least 1 (1: all of one size)")
+        require(self.noise >= 0, "cg3d_scenes.noise", self.noise, "at least 0 (0: none)")
+        not_empty(self, "methods", "reaches", "neighbours")
+        distinct(self, "methods", "reaches", "neighbours", "queries")
+        require(min(self.reaches) > 0, "cg3d_scenes.reaches", list(self.reaches), "numbers above 0")
+        require(
+            min(self.neighbours) > 0, "cg3d_scenes.neighbours", list(self.neighbours), "whole numbers of at least 1"
+        )
+        require(all(text.strip() for text in self.queries), "cg3d_scenes.queries", list(self.queries), "texts")
         check_seeds(self, "seed")

@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         render,
         report,
         retrieve,
+        scene,
         shards,
         store,
         tables,
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for module in (
         *(profile, doctor, data, shards, store, render),
-        *(classify, retrieve, evaluate, history, tables, report, export, push),
+        *(classify, retrieve, scene, evaluate, history, tables, report, export, push),
     ):
         module.add_to(commands)
     return parser

@@ -103,6 +103,11 @@ class Encoder:
         """Farthest points it reads of a cloud."""
         return self.preprocessing.sample.points
 
+    @property
+    def scale(self) -> float:
+        """CLIP's learnt scale, by which cosines become logits."""
+        return float(self.clip.model.logit_scale.exp())
+
     def read_points(self, address: str, *, up: Literal["y", "z"] = "y") -> np.ndarray:
         """Points of a mesh's surface, or of a cloud: (P, 3) float, y up, for the methods below.
 
@@ -151,6 +156,16 @@ class Encoder:
         self._check_texts(texts, ["{}"])
         return encode_text(self.clip, texts).cpu().numpy()
 
+    def encode_labels(self, labels: Sequence[str]) -> np.ndarray:
+        """Features of labels in the encoder's own prompts: K names to (K, C) float32 of length one.
+
+        Raises ValueError: as classify.
+        """
+        labels = check_labels(labels)
+        templates = templates_of(self.preprocessing.zeroshot)
+        self._check_texts(labels, templates)
+        return class_text(encode_prompts(self.clip, labels, templates))
+
     def encode_images(self, images: Any) -> np.ndarray:
         """Features of ordinary pictures under the teacher's image tower, which has to be at hand (see `load`).
 
@@ -186,12 +201,12 @@ class Encoder:
 
         Arguments and errors as classify.
         """
-        text = self._encode_labels(labels)
+        text = self.encode_labels(labels)
         return zeroshot_logits(self.encode_views(points, up=up, normalise=normalise), text)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Softmax of logits (..., K) times CLIP's learnt scale: float64."""
-        return softmax(float(self.clip.model.logit_scale.exp()) * logits)
+        return softmax(self.scale * logits)
 
     def clouds(self, points: Any, *, up: Literal["y", "z"] = "y", normalise: bool = True) -> np.ndarray:
         """What the encoder reads of clouds: (B, `self.points`, 3) float32, unit sphere, y up.
@@ -211,12 +226,6 @@ class Encoder:
         maps = self._drawing.draw(torch.from_numpy(clouds), turns, self.clip.image_size)
         grey: np.ndarray = (maps[:, :, 0] * 255).round().to(torch.uint8).numpy()
         return grey
-
-    def _encode_labels(self, labels: Sequence[str]) -> np.ndarray:
-        labels = check_labels(labels)
-        templates = templates_of(self.preprocessing.zeroshot)
-        self._check_texts(labels, templates)
-        return class_text(encode_prompts(self.clip, labels, templates))
 
     def _check_texts(self, texts: Sequence[str], templates: Sequence[str]) -> None:
         """Refuse texts of which the tower would read a part only, without a word."""

@@ -60,6 +60,10 @@ TINY = [
     "cg3d_finetune.epochs=1",
     "cg3d_finetune.least_steps=2",
     "cg3d_finetune.seeds=[0, 1]",
+    "cg3d_scenes.scenes=1",
+    "cg3d_scenes.tuning_scenes=1",
+    "cg3d_scenes.objects=2",
+    "cg3d_scenes.turns=1",
 ]
 
 

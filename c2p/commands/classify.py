@@ -44,13 +44,13 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(command=run)
 
 
-def add_encoder_options(parser: Any) -> None:
-    """Options of commands that use an encoder."""
+def add_encoder_options(parser: Any, *, model: str = "clip2point") -> None:
+    """Options of commands that use an encoder; model: whose, where the options name none."""
     parser.add_argument(
         "--model",
         choices=tuple(ENCODERS),
-        default="clip2point",
-        help="whose encoder where --encoder names none: depth maps' or points' (clip2point)",
+        default=model,
+        help=f"whose encoder where --encoder names none: depth maps' or points' ({model})",
     )
     parser.add_argument(
         "--encoder",

@@ -56,6 +56,13 @@ class Sheet:
                 (left, top, left + max(filled, 3), top + height), 3, fill=ACCENT if accent else BAR
             )
 
+    def label(self, place: tuple[float, float], text: str) -> None:
+        """Write a word on a small plate whose lower edge has its middle at the place."""
+        x, y = place
+        half = text_width(text, size=SMALL) / 2 + 5
+        self._draw.rounded_rectangle((x - half, y - 18, x + half, y - 1), 8, fill=PAPER, outline=FRAME)
+        self.text((x, y - 10), text, size=SMALL, anchor="mm")
+
     def line(self, top: int) -> None:
         """Draw a thin rule from margin to margin."""
         self._draw.line((MARGIN, top, self.image.width - MARGIN, top), fill=FRAME)

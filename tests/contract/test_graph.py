@@ -46,7 +46,8 @@ UPSTREAM = {
     "cg3d_evaluate": "benchmarks shards cg3d cg3d_clip",
     "cg3d_ablations": "benchmarks shards cg3d_clip",
     "cg3d_finetune": "benchmarks cg3d",
-    "tables": "zeroshot fewshot fullshot ablations cg3d_evaluate cg3d_ablations cg3d_finetune "
+    "cg3d_scenes": "benchmarks cg3d cg3d_clip",
+    "tables": "zeroshot fewshot fullshot ablations cg3d_evaluate cg3d_ablations cg3d_finetune cg3d_scenes "
     "benchmarks shards select teacher",
 }
 """What the design says each stage reads from, in the order of the graph."""
