@@ -11,7 +11,8 @@ from c2p.data.files import sha256, write_json
 from c2p.data.manifest import FILE, read_manifest, read_points
 from c2p.data.views import ViewReader
 from c2p.evaluation.bank import logit_scale
-from c2p.evaluation.features import one_thread
+from c2p.evaluation.experiment import REVISION_DIGITS
+from c2p.evaluation.features import digest_array, one_thread
 from c2p.evaluation.forgetting import classes_left_out
 from c2p.evaluation.predictions import PredictionTable
 from c2p.evaluation.recipe_variants import (
@@ -66,7 +67,8 @@ def run(params: Params, root: Path, map_: Map) -> None:
     Statistics of the 3D encoders' batch norms are taken anew over the training clouds, for every variant alike
     (c2p.training.finetune.settle_statistics), since trainings this short don't settle them.
 
-    The metrics: {"epochs", "held_out_classes": their names, "variants": {slug: {"tuned", "alignment"}},
+    The metrics: {"inputs": digest of shards, CLIP and benchmark file,
+    "epochs", "held_out_classes": their names, "variants": {slug: {"tuned", "alignment"}},
     "zeroshot": c2p.evaluation.recipe_variants.zeroshot_metrics, "pairs": .pair_metrics}. Slugs: everything-both,
     prompts-both (published), prompts-image, prompts-text, nothing-both.
 
@@ -98,6 +100,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         outcomes[variant][seed] = read_outcome(_outcome_file(job))
     measures = _measures(params, layout, left_out)
     metrics = {
+        "inputs": digest_array(np.array(inputs))[:REVISION_DIGITS],
         "epochs": params.cg3d_ablations.epochs,
         "held_out_classes": list(left_out),
         "variants": {v.slug: {"tuned": v.tuned, "alignment": v.alignment} for v in VARIANTS},

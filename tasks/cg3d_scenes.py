@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from c2p.data.benchmarks import Benchmark, read_benchmark
-from c2p.data.files import write_atomic, write_json, write_text
+from c2p.data.files import sha256, write_atomic, write_json, write_text
 from c2p.evaluation.cg3d_features import Speakers, class_features, cloud_features, open_speakers, text_features
+from c2p.evaluation.experiment import REVISION_DIGITS
+from c2p.evaluation.features import digest_array
 from c2p.evaluation.scene_names import best_cosines
 from c2p.evaluation.scene_picture import scenes_sheet
 from c2p.evaluation.scene_scores import DIGITS
@@ -57,6 +59,9 @@ def run(params: Params, root: Path, map_: Map) -> None:
         tell("cg3d_scenes", len(heard), len(speakers.models))
     _show(params, layout, speakers, reading, cuts, heard[params.cg3d.seeds[0]])
     metrics = metrics_of(cuts, heard, choices[0], settings, params.fewshot.dataset)
+    files = [sha256(layout.benchmarks / f"{name}.parquet") for name in ("validation", params.fewshot.dataset)]
+    read = np.array([*files, speakers.clip_digest, *speakers.digests])
+    metrics["inputs"] = digest_array(read)[:REVISION_DIGITS]
     logger.info(
         "scenes: mean IoU %.1f %%, of the true masks %.1f %%", metrics["named"]["mean"], metrics["true_masks"]["mean"]
     )

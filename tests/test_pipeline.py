@@ -142,7 +142,8 @@ def test_the_tables_are_whole(by_flow: Path) -> None:
     assert {row["table"] for row in rows} >= {"1", "2", "3", "4", "5"}
     for row in rows:
         for column in ("mean", "std", "chance", "published"):
-            assert row[column] == "" or 0 <= float(row[column]) <= 100
+            low = -100 if row["metric"].endswith("_difference") else 0
+            assert row[column] == "" or low <= float(row[column]) <= 100
     ours = [row for row in rows if row["mean"]]
     assert {row["dataset"] for row in ours if row["table"] == "1"} >= {"modelnet10", "modelnet40"}
     assert all(row["profile"] == "demo" and row["data_rev"] and row["git_rev"] for row in ours)
@@ -291,7 +292,7 @@ def test_another_clone_makes_the_tables_without_raw_data(by_flow: Path, remote: 
     (there / "metrics/fullshot.json").unlink()
     (there / "dvc.lock").write_text(with_other_epochs(lock, "fullshot", "tables"))
     assert re.findall(r"Running stage '(.+)'", run(there, *repro)) == ["fullshot", "tables"]
-    fetched = {"benchmarks", "predictions", "shards"}
+    fetched = {"benchmarks", "cg3d_scenes", "predictions", "shards"}
     assert {path.name for path in (there / "data").iterdir()} == fetched
     assert contents(there / "results") == results and (there / "dvc.lock").read_text() == lock
 
@@ -302,7 +303,8 @@ def test_an_experiment_in_a_clone(by_flow: Path, remote: str, tmp_path: Path) ->
     there = clone(by_flow, tmp_path / "there", remote)
     experiment = ("dvc", "exp", "run", "--pull", "--allow-missing", "-n", "warm", "-S", "pretrain.temperature=0.07")
     said = run(there, *experiment, "select")
-    assert re.findall(r"Running stage '(.+)'", said) == ["pretrain@0", "pretrain@1", "select"]
+    ran = re.findall(r"Running stage '(.+)'", said)
+    assert ran[-1] == "select" and sorted(ran) == ["pretrain@0", "pretrain@1", "select"], "the seeds in any order"
     shown = run(there, "dvc", "exp", "show", "--only-changed", "--csv")
     rows = {
         row["Experiment"] or row["rev"]: row for row in csv.DictReader(shown[shown.index("Experiment,") :].splitlines())

@@ -182,25 +182,28 @@ def _flat_ablations(found: Mapping[str, Any]) -> dict[str, Any]:
 
     forgotten_<group> has the points of that by which the CLIP's own tower was above it.
     """
-    flat = dict(found.get("zeroshot", {}))
+    flat = {dataset: dict(about) for dataset, about in found.get("zeroshot", {}).items()}
     for group, about in found.get("pairs", {}).items():
         numbers = {slug: value["image_to_text"] for slug, value in about.items() if slug != "set"}
         flat[f"pairs_{group}"] = {"set": about["set"], **numbers}
         flat[f"forgotten_{group}"] = {slug: value["forgotten"] for slug, value in about.items() if "forgotten" in value}
-    return flat
+    inputs = {"inputs": found.get("inputs", "")}
+    return {
+        dataset: {slug: value if slug == "set" else value | inputs for slug, value in about.items()}
+        for dataset, about in flat.items()
+    }
 
 
 def _flat_shares(found: Mapping[str, Any]) -> dict[str, Any]:
-    """dataset -> <start>_<share>; chance says nothing of a difference."""
-    return {
-        dataset: {"set": about["set"]}
-        | {
-            f"{start}_{share}": value[start] | ({"chance": None} if start == "gain" else {})
-            for share, value in about["shares"].items()
-            for start in STARTS
-        }
-        for dataset, about in found.items()
-    }
+    """dataset -> <start>_<share>; chance says nothing of a difference, whose inputs are those of the learnt start."""
+    flat: dict[str, Any] = {}
+    for dataset, about in found.items():
+        flat[dataset] = {"set": about["set"]}
+        for share, value in about["shares"].items():
+            gain = value["gain"] | {"chance": None, "inputs": value["cg3d"].get("inputs", "")}
+            flat[dataset] |= {f"{start}_{share}": value[start] for start in ("cg3d", "scratch")}
+            flat[dataset][f"gain_{share}"] = gain
+    return flat
 
 
 def _flat_scenes(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,5 +214,6 @@ def _flat_scenes(found: Mapping[str, Any]) -> dict[str, Any]:
             values = found[slug]
             chance = found["random_names"][field] if slug == "named" else None
             kept = values if measure == "miou" else {"seeds": values.get("seeds", {})}
-            flat[f"{slug}_{measure}"] = {**kept, "mean": values[field], "chance": chance}
+            more = {"mean": values[field], "chance": chance, "inputs": found.get("inputs", "")}
+            flat[f"{slug}_{measure}"] = {**kept, **more}
     return {"scenes": flat}

@@ -18,7 +18,6 @@ from c2p.models.network import Clip, prepare_images
 from c2p.models.point_folder import WEIGHTS_FILE
 from c2p.models.point_model import PointModel, encode_clouds, load_point_model
 from c2p.models.prompts import class_text, encode_prompts
-from c2p.models.visual_prompts import PromptedTower
 
 IMAGES_PER_BATCH = {"cpu": 64, "cuda": 512}
 
@@ -106,6 +105,8 @@ def _tower(clip: Clip, prompts: Tensor | None) -> Callable[[Tensor], Tensor]:
     """The image tower with these visual prompts, or the plain one: prepared images (B, 3, H, W) to (B, C)."""
     if prompts is None:
         return lambda images: clip.model.encode_image(images, normalize=False)
+    from c2p.models.visual_prompts import PromptedTower  # open_clip again
+
     return PromptedTower.with_prompts(clip, prompts)
 
 

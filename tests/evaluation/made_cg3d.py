@@ -5,6 +5,7 @@ from typing import Any
 from made_results import value
 
 SLUGS = ("everything-both", "prompts-both", "prompts-image", "prompts-text", "nothing-both")
+INPUTS = "fedcba987654"
 MEASURES = ("r1", "r5", "r10", "map")
 
 
@@ -58,7 +59,14 @@ def _ablations() -> dict[str, Any]:
         }
         for group in ("seen", "held_out")
     }
-    return {"epochs": 3, "held_out_classes": ["a", "b"], "variants": {}, "zeroshot": zeroshot, "pairs": pairs}
+    return {
+        "inputs": INPUTS,
+        "epochs": 3,
+        "held_out_classes": ["a", "b"],
+        "variants": {},
+        "zeroshot": zeroshot,
+        "pairs": pairs,
+    }
 
 
 def _finetune() -> dict[str, Any]:
@@ -75,6 +83,7 @@ def _scenes() -> dict[str, Any]:
         return value(miou, *seeds) | {"accuracy": accuracy}
 
     return {
+        "inputs": INPUTS,
         "dataset": "modelnet40",
         "named": named(50, 60, 49, 51),
         "true_masks": named(55, 65, 54, 56),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import CLASSES, REPOSITORY, Lab, clouds
+from made_lab import CLASSES, REPOSITORY, Lab, clouds
 
 from c2p import params
 from c2p.cg3d_params import Cg3dStudent, PointEncoder

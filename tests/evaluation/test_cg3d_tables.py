@@ -63,6 +63,7 @@ def test_cells_are_the_metrics(small_settings: params.Params, metrics: dict[str,
     named, bound = mine[SCENES, "scenes", "named_accuracy"], mine[SCENES, "scenes", "right_names_miou"]
     assert (named.mean, named.chance, named.std) == (60, 5, None) and (bound.mean, bound.chance) == (90, None)
     assert all((cell.mean is None) == bool(cell.why) for cell in mine.values())
+    assert all(cell.data_rev for cell in mine.values() if cell.mean is not None)
 
 
 def test_openshapes_figures_are_the_published_ones(small_settings: params.Params, metrics: dict[str, Any]) -> None:

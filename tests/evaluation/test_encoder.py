@@ -26,7 +26,7 @@ from c2p.models.preprocessing import PREPROCESSING_FILE, preprocessing_of, read_
 from c2p.models.templates import templates_of
 
 if TYPE_CHECKING:
-    from conftest import Lab
+    from made_lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = 64

@@ -25,7 +25,7 @@ from c2p.models.visual_prompts import PromptedTower
 from c2p.training.student import create_student
 
 if TYPE_CHECKING:
-    from conftest import Lab
+    from made_lab import Lab
 
 NETWORK = PointEncoder(kind="transformer", width=16, depth=1, neighbours=4, heads=2, groups=6, token_width=8, blocks=1)
 STUDENT = Cg3dStudent(size=16, patch=8, width=32, layers=2, epochs=1, batch=4, lr=1e-3, seed=1)

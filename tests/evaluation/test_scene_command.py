@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conftest import CLASSES, REPOSITORY, Lab
+from made_lab import CLASSES, REPOSITORY, Lab
 from PIL import Image
 
 import c2p

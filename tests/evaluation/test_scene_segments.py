@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CLASSES, clouds
+from made_lab import CLASSES, clouds
 from made_scenes import SETTINGS
 
 from c2p.evaluation import scene_segments

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import CLASSES, clouds
+from made_lab import CLASSES, clouds
 from made_scenes import SETTINGS
 
 from c2p import params
