@@ -222,8 +222,12 @@ class _Batch:
             features = encoder(moved(self.data.points, draw, own))
         features = ranks.gather(features.float()[None])[0]
         zero = text.new_zeros(())
-        seen = zero if images is None else info_nce(features, ranks.gather(images.detach()[None])[0], self._temperature)
-        said = info_nce(features, text, self._temperature) if settings.alignment != "image" else zero
+        seen = said = zero
+        if settings.alignment != "text":
+            assert images is not None
+            seen = info_nce(features, ranks.gather(images.detach()[None])[0], self._temperature)
+        if settings.alignment != "image":
+            said = info_nce(features, text, self._temperature)
         (seen + said).backward()
         weights = list(encoder.parameters())
         ranks.sum_(weight.grad for weight in weights if weight.grad is not None)
