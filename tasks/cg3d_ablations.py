@@ -32,7 +32,6 @@ from c2p.models.prompts import class_text, encode_prompts
 from c2p.models.templates import expanded, templates_of
 from c2p.params import Params
 from c2p.training.distributed import ALONE
-from c2p.training.finetune import settle_statistics
 from c2p.training.image_towers import ImageTower
 from tasks.cg3d import train
 from tasks.closure import code_digest
@@ -64,8 +63,6 @@ def run(params: Params, root: Path, map_: Map) -> None:
     images alone, or to texts alone. They are trained for cg3d_ablations.epochs, which may be fewer than cg3d's, on the
     training models of all but cg3d_ablations.held_out_classes classes; so the published recipe is trained here again,
     and figures compare with one another, not with those of cg3d_evaluate. Nothing is chosen: the last epoch is taken.
-    Statistics of the 3D encoders' batch norms are taken anew over the training clouds, for every variant alike
-    (c2p.training.finetune.settle_statistics), since trainings this short don't settle them.
 
     The metrics: {"inputs": digest of shards, CLIP and benchmark file,
     "epochs", "held_out_classes": their names, "variants": {slug: {"tuned", "alignment"}},
@@ -130,10 +127,7 @@ def _outcome(job: VariantJob) -> Outcome:
         params, recipe, job.root, job.seed, device=device, ranks=ALONE, out=None, left_out=job.left_out
     )
     manifest = read_manifest(layout.shards)
-    known = read_points(manifest, "train")
-    rows = np.isin(known.labels, [manifest.classes.index(name) for name in job.left_out], invert=True)
     encoder = model.encoder.to(device)
-    settle_statistics(encoder, torch.from_numpy(known.points[rows]).to(device))
     clip, templates = load_clip(layout.cg3d_clip), templates_of(params.zeroshot)
     test = read_benchmark(layout.benchmarks / f"{params.fewshot.dataset}.parquet")
 

@@ -36,6 +36,7 @@ CODE = (
     "c2p.models.point_mlp",
     "c2p.models.point_model",
     "c2p.training.finetune",
+    "c2p.training.statistics",
     "c2p.training.triplet_draws",
 )
 """Modules whose text decides what a trained classifier says."""

@@ -59,11 +59,13 @@ class SharedBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.momentum is not None and self.num_batches_tracked is not None
+        assert self.num_batches_tracked is not None
         assert self.running_mean is not None and self.running_var is not None
         self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        # as in torch, no momentum is the mean over all batches so far
+        weight = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 class _Sum(torch.autograd.Function):
@@ -83,7 +85,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _shared(norm: _BatchNorm) -> SharedBatchNorm:
-    if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
+    if not (norm.affine and norm.track_running_stats):
         raise BatchNormError(
             f"{type(norm).__name__} without weights or running mean can't be shared; use C2P_PROCESSES=1"
         )

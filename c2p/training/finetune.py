@@ -14,6 +14,7 @@ from c2p.cg3d_params import Cg3dFinetune
 from c2p.models.construction import random_weights
 from c2p.training.gradients import autocast
 from c2p.training.optim import learning_rate, set_learning_rate
+from c2p.training.statistics import settle_statistics
 from c2p.training.steps import TrainingError
 from c2p.training.triplet_draws import draw_triplets, moved
 
@@ -59,7 +60,9 @@ def finetune(
     points: (N, P, 3) float32, unit sphere, y up; labels: (N,) int64; both on the classifier's device. seed: of order
     and augmentation, which are CG3D's (scale, shift: c2p.training.triplet_draws) and the same whatever the weights
     are. The weights of the last step stay: nothing is chosen. The statistics of batch norms are then taken anew from
-    the clouds as they are (`settle_statistics`).
+    the clouds as they are (c2p.training.statistics): the moving averages of a training of some dozen steps still hold
+    what the weights were like at its start, and from random weights the demo's classifiers named one class for
+    everything.
 
     Raises ValueError: fewer than two objects. TrainingError: the loss is no longer finite.
     """
@@ -84,30 +87,9 @@ def finetune(
         loss = float(error.item())
         if not math.isfinite(loss):
             raise TrainingError(f"fine-tuning: loss is {loss} after epoch {epoch + 1}; lower cg3d_finetune.lr")
-    settle_statistics(classifier, points)
+    settle_statistics(classifier, points.tensor_split(math.ceil(len(points) / CLOUDS_PER_BATCH)))
     classifier.eval().requires_grad_(False)
     return loss
-
-
-@torch.no_grad()
-def settle_statistics(network: nn.Module, points: Tensor) -> None:
-    """Replace the running statistics of all batch norms by their means over the batches of these clouds (N, P, 3).
-
-    The moving averages of a training of some dozen steps still hold what the weights were like at its start: from
-    random weights, the demo's classifiers named one class for everything. Source: Wu and Johnson, Rethinking "Batch"
-    in BatchNorm, 2021, section 3 (PreciseBN).
-    """
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over batches
-    network.train()
-    for part in points.tensor_split(math.ceil(len(points) / CLOUDS_PER_BATCH)):
-        network(part)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.eval()
 
 
 @torch.no_grad()

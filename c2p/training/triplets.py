@@ -6,8 +6,7 @@ Letters: N samples, B batch, b rows of this rank, P points a cloud, V view, T te
 """
 
 import dataclasses
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from c2p.cg3d_params import Cg3d
 from c2p.data.files import write_json
 from c2p.models.losses import info_nce
 from c2p.models.network import Clip
-from c2p.models.point_model import PROMPTS
 from c2p.training.batchnorm import share_batchnorm
 from c2p.training.checkpoint import HISTORY_FILE, Keeper, kept_epochs, load_state
 from c2p.training.distributed import ALONE, Ranks
@@ -31,9 +29,9 @@ from c2p.training.ledger import Ledger, OnStep
 from c2p.training.machine import Machine
 from c2p.training.meter import Meter, matmul_rate, training_flops
 from c2p.training.optim import gradient_norm, learning_rate
+from c2p.training.statistics import settled
 from c2p.training.triplet_draws import TripletDraw, draw_triplets, moved
-
-log = logging.getLogger(__name__)
+from c2p.training.triplet_state import Training
 
 NAMES = ("loss", "image", "text", "prompts", "grad_norm")
 """Values of a step: the sum of its losses, 3D-image, 3D-text and image-text (0 where a step has none), and the norm of
@@ -56,55 +54,6 @@ class Triplets:
     """(N,) int64 class of each sample."""
     text: Tensor
     """(K, T, C) float32, of length one: the captions of every class."""
-
-
-@dataclass
-class Training:
-    """What changes while it is trained, and how it is saved."""
-
-    encoder: nn.Module
-    tower: ImageTower
-    optimizers: dict[str, torch.optim.Optimizer]
-    peaks: dict[str, float]
-    ledger: Ledger
-    origin: dict[str, str]
-
-    def state(self, step: int) -> dict[str, Any]:
-        """Everything needed to go on. Schedule, order and augmentation follow from the step and the run's seed."""
-        return {
-            "step": step,
-            "sums": self.ledger.sums,
-            "history": self.ledger.history,
-            "encoder": self.encoder.state_dict(),
-            "tower": self.tower.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-            "origin": self.origin,
-        }
-
-    def resume(self, state: dict[str, Any] | None) -> int:
-        """Put a saved state in place; returns the number of finished steps."""
-        if state is None:
-            return 0
-        self.encoder.load_state_dict(state["encoder"])
-        self.tower.load_state_dict(state["tower"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        self.ledger.step, self.ledger.sums, self.ledger.history = state["step"], state["sums"], state["history"]
-        log.info("CG3D goes on after step %d", state["step"])
-        return self.ledger.step
-
-    def weights(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps: the 3D encoder, and the visual prompts where there are some."""
-        kept = {f"encoder.{name}": tensor for name, tensor in self.encoder.state_dict().items()}
-        prompts = self.tower.prompts
-        return kept if prompts is None else kept | {PROMPTS: prompts}
-
-    def set_rates(self, share: float, minimum: float) -> float:
-        """Rates of all optimisers at a share of their peaks, at least `minimum`; returns the 3D encoder's."""
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = max(minimum, share * self.peaks[name])
-        return max(minimum, share * self.peaks["encoder"])
 
 
 def train_triplets(
@@ -130,7 +79,9 @@ def train_triplets(
 
     Per sample and epoch one random view, caption and augmentation. With settings.alternate even steps (from 0) train
     the 3D encoder and odd ones the image tower; else, and where nothing in that tower learns, every step trains all.
-    The last, incomplete batch of an epoch is dropped.
+    The last, incomplete batch of an epoch is dropped. Checkpoints, and what `evaluate` gets, have the batch norms'
+    statistics taken anew from the clouds of the epoch's batches as they are (c2p.training.statistics); the training
+    goes on with its own.
 
     Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks can't share. ModelError:
     prompts for a tower that takes none. CheckpointError: `folder` holds another run. OSError: it can't be written.
@@ -166,10 +117,10 @@ def train_triplets(
                     keeper.save_state(training.state(step))
             row = ledger.close_epoch(lr=rate)
             if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
-                if ranks.first:
-                    keeper.save_weights(epoch + 1, training.weights())
-                encoder.eval()
-                row.update(evaluate(encoder) if evaluate else {})
+                with settled(encoder, batch.clouds(draw), precision=settings.precision):
+                    if ranks.first:
+                        keeper.save_weights(epoch + 1, training.weights())
+                    row.update(evaluate(encoder) if evaluate else {})
                 if ranks.first:
                     keeper.save_state(training.state(step), keep=kept_epochs(ledger.history, settings))
             elif ranks.first and keeper.age >= machine.save_seconds:
@@ -211,6 +162,12 @@ class _Batch:
             self.training.optimizers["tower"].step()
         terms = [value.detach() for value in (image_loss, text_loss, prompt_loss)]
         return torch.stack([sum(terms, zero), *terms, norm.detach()])
+
+    def clouds(self, draw: TripletDraw) -> Iterator[Tensor]:
+        """This rank's clouds (b, P, 3) of every batch of an epoch, as they are."""
+        whole = len(draw.order) // self.settings.batch * self.settings.batch
+        for rows in draw.order[:whole].reshape(-1, self.settings.batch):
+            yield self.data.points[self._own(rows)]
 
     def _encoder_step(
         self, draw: TripletDraw, rows: np.ndarray, images: Tensor | None, text: Tensor

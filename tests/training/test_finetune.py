@@ -11,7 +11,7 @@ from triplet_trainee import NETWORK, WIDTH
 
 from c2p.cg3d_params import Cg3dFinetune
 from c2p.models.point_model import create_point_encoder
-from c2p.training.finetune import classify, create_classifier, finetune, plan_steps, settle_statistics
+from c2p.training.finetune import classify, create_classifier, finetune, plan_steps
 from c2p.training.steps import TrainingError
 from c2p.training.triplet_draws import draw_triplets
 
@@ -71,21 +71,6 @@ def test_the_steps_are_those_written_out() -> None:
     for (name, mine), theirs in zip(ours.named_parameters(), twin.parameters(), strict=True):
         if "groups" not in name and "in_proj_bias" not in name:  # elsewhere rounding is what AdamW makes large
             torch.testing.assert_close(mine, theirs.detach(), rtol=1e-3, atol=1e-4, msg=name)
-
-
-def test_statistics_are_those_of_the_clouds_and_of_nothing_before() -> None:
-    points, _ = _clouds(40)  # two batches of 60
-    network = create_point_encoder(NETWORK, WIDTH, seed=0)
-    heard: list[torch.Tensor] = []
-    norm = network.groups.points[1]
-    norm.register_forward_pre_hook(lambda module, given: heard.append(given[0].detach()))
-    norm.running_mean.fill_(99)
-    before = {name: weight.clone() for name, weight in network.named_parameters()}
-    settle_statistics(network, points)
-    assert len(heard) == 2 and not network.training and norm.momentum == 0.1
-    wanted = torch.stack([part.transpose(0, 1).flatten(1).double().mean(1) for part in heard]).mean(0)
-    torch.testing.assert_close(norm.running_mean.double(), wanted, rtol=1e-4, atol=1e-5)
-    assert all(torch.equal(weight, before[name]) for name, weight in network.named_parameters())
 
 
 def test_it_learns_and_the_same_seed_gives_the_same_bits() -> None:

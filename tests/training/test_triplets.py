@@ -17,7 +17,7 @@ from c2p.models.folder import ModelError
 from c2p.models.network import prepare_images
 from c2p.models.point_model import create_point_encoder
 from c2p.models.visual_prompts import PromptedTower
-from c2p.training.checkpoint import CheckpointError
+from c2p.training.checkpoint import CheckpointError, list_checkpoints, load_weights
 from c2p.training.machine import Machine
 from c2p.training.steps import TrainingError
 from c2p.training.triplet_draws import draw_triplets, moved
@@ -176,6 +176,30 @@ def test_two_processes_with_half_the_rows_are_one_with_all(forks: ForkServerCont
         if name in SHIFTS:
             continue
         np.testing.assert_allclose(weight, alone[name].numpy(), atol=2e-4, rtol=2e-3, err_msg=name)
+    kept, same = (load_weights(list_checkpoints(tmp_path / folder)[-1].path) for folder in ("one", "two"))
+    for name, tensor in kept.items():
+        if name not in SHIFTS:
+            torch.testing.assert_close(same[name], tensor, atol=2e-4, rtol=2e-3, msg=name)
+
+
+def test_checkpoints_have_statistics_of_their_own(tmp_path: Path) -> None:
+    weights, _, _ = run_triplets(tmp_path / "often", machine=ONCE, epochs=2)
+    kept = load_weights(list_checkpoints(tmp_path / "often")[-1].path)
+    data = make_triplets()
+    encoder = create_point_encoder(NETWORK, make_clip().width, seed=0)
+    encoder.load_state_dict({n.removeprefix("encoder."): t for n, t in kept.items() if n.startswith("encoder.")})
+    order = draw_triplets(5, 1, samples=len(data.points), views=VIEWS, captions=3, scale=1.5, shift=0.2).order
+    heard: list[Tensor] = []
+    encoder.groups.points[1].register_forward_pre_hook(lambda module, given: heard.append(given[0].detach()))
+    encoder.train()
+    for batch in range(3):
+        encoder(data.points[order[BATCH * batch : BATCH * (batch + 1)]])
+    wanted = torch.stack([part.transpose(0, 1).flatten(1).double().mean(1) for part in heard]).mean(0)
+    name = "encoder.groups.points.1.running_mean"
+    torch.testing.assert_close(kept[name].double(), wanted, rtol=1e-4, atol=1e-5)
+    assert (weights[name] - kept[name]).abs().max() > 1e-3, "the training keeps its own"
+    seldom, _, _ = run_triplets(tmp_path / "seldom", machine=ONCE, epochs=2, checkpoint_every=2)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in seldom.items())
 
 
 def test_another_recipe_or_broken_input_is_refused(tmp_path: Path) -> None:

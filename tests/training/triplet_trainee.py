@@ -80,7 +80,7 @@ def run_triplets(
     encoder = create_point_encoder(network, WIDTH, seed=1)
 
     def evaluate(current: nn.Module) -> dict[str, float]:
-        return {ACCURACY: 100 * sum(weight.double().sum().item() for weight in current.parameters()) % 1}
+        return {ACCURACY: 100 * sum(tensor.double().sum().item() for tensor in current.state_dict().values()) % 1}
 
     options = {} if ranks is None else {"ranks": ranks}
     history, tower = train_triplets(
