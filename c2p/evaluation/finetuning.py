@@ -4,7 +4,7 @@ Legend: N object, C feature width, K class.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from c2p.evaluation.experiment import REVISION_DIGITS, check_classes, describe
 from c2p.evaluation.features import digest_array, digest_code, one_thread, place, write_array
 from c2p.evaluation.predictions import PredictionTable, predict
 from c2p.evaluation.scores import score, summarise
-from c2p.evaluation.subsets import all_rows
+from c2p.evaluation.subsets import share_rows
 from c2p.models.point_model import WEIGHTS_FILE, PointModel, create_point_encoder, load_point_model
 from c2p.params import Params
 from c2p.training.finetune import classify, create_classifier, finetune, plan_steps
@@ -114,26 +114,6 @@ def run_finetune(
     if predictions is not None:
         table.write(predictions)
     return {benchmark.stem: {"set": describe(bench), "shares": shares}}
-
-
-def share_rows(keys: Sequence[str], labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
-    """A share of each class's objects, at least one, drawn by the seed; a smaller share's lie in a larger one's.
-
-    Objects are ranked by seed and key as for few shots (c2p.evaluation.subsets), so their order is no matter. Of n
-    objects of a class the first round(share * n) are taken, halves rounded up.
-
-    Args:
-        keys: N names, unique.
-        labels: (N,) int64.
-    Returns:
-        (n,) int64 indices into keys, in ranked order.
-    """
-    ranked = all_rows(keys, seed=seed)
-    taken = np.zeros(len(ranked), bool)
-    for label in np.unique(labels):
-        places = np.flatnonzero(labels[ranked] == label)
-        taken[places[: max(1, int(share * len(places) + 0.5))]] = True
-    return ranked[taken]
 
 
 def run_job(job: FinetuneJob) -> Path:

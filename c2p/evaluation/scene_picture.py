@@ -10,10 +10,11 @@ from math import cos, radians, sin
 import numpy as np
 from PIL import Image
 
+from c2p.evaluation.label_places import PLATE, spread
 from c2p.evaluation.scene_names import point_labels, point_scores
 from c2p.evaluation.scene_segments import FLOOR, NONE
 from c2p.evaluation.scene_view import SHOWN, ShownScene, Vocabulary, colour, thinned
-from c2p.evaluation.sheet import FAINT, GAP, MARGIN, PAPER, SMALL, TEXT, TITLE, Sheet
+from c2p.evaluation.sheet import FAINT, GAP, MARGIN, PAPER, SMALL, TEXT, TITLE, Sheet, fitted, label_width
 
 WIDTH, HEIGHT = 420, 270
 """Of a panel, pixels."""
@@ -28,6 +29,8 @@ SHADOW, STEEP = 0.42, 9.0
 """Darkest shadow on what lies behind its neighbour, and how fast it comes."""
 GROUND, DIM, LIT = (214, 219, 225), (203, 209, 216), (217, 72, 15)
 """Colours of the floor, of what a text leaves dark, and of what it lights up."""
+LONGEST = 140
+"""Of a segment's name, pixels."""
 HEAD = 30
 """Height of a panel's title, pixels."""
 
@@ -135,13 +138,19 @@ def _inked(labels: np.ndarray, words: Vocabulary) -> np.ndarray:
 
 
 def _write_names(sheet: Sheet, corner: tuple[int, int], scene: ShownScene, panel: Panel) -> None:
-    for number, name in panel.names:
-        own = scene.points[scene.numbers == number]
-        if not len(own):
-            continue
-        top = np.array([[own[:, 0].mean(), own[:, 1].max(), own[:, 2].mean()]])
-        (x, y), _, _ = (values[0] for values in _projected(_framed(top, scene.points)))
-        sheet.label((corner[0] + float(np.clip(x, 40, WIDTH - 40)), corner[1] + float(np.clip(y, 18, HEIGHT))), name)
+    """Put names above their segments, with a line to those that had to give way."""
+    shown = [(own, name) for n, name in panel.names if len(own := scene.points[scene.numbers == n])]
+    if not shown:
+        return
+    tops = np.array([[own[:, 0].mean(), own[:, 1].max(), own[:, 2].mean()] for own, _ in shown])
+    names = [fitted(name, LONGEST, size=SMALL) for _, name in shown]
+    anchors, _, _ = _projected(_framed(tops, scene.points))
+    places = spread(anchors, np.array([label_width(name) for name in names]), size=(WIDTH, HEIGHT))
+    for place, anchor in zip(places + corner, anchors + corner, strict=True):
+        if np.abs(place - anchor).max() > PLATE:
+            sheet.leader((place[0], place[1] - PLATE / 2), (anchor[0], anchor[1]))
+    for (x, y), name in zip(places + corner, names, strict=True):
+        sheet.label((float(x), float(y)), name)
 
 
 def _framed(points: np.ndarray, scene: np.ndarray) -> np.ndarray:

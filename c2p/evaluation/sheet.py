@@ -59,9 +59,13 @@ class Sheet:
     def label(self, place: tuple[float, float], text: str) -> None:
         """Write a word on a small plate whose lower edge has its middle at the place."""
         x, y = place
-        half = text_width(text, size=SMALL) / 2 + 5
+        half = label_width(text) / 2
         self._draw.rounded_rectangle((x - half, y - 18, x + half, y - 1), 8, fill=PAPER, outline=FRAME)
         self.text((x, y - 10), text, size=SMALL, anchor="mm")
+
+    def leader(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Draw a thin line from a label to what it names."""
+        self._draw.line((*start, *end), fill=FAINT)
 
     def line(self, top: int) -> None:
         """Draw a thin rule from margin to margin."""
@@ -99,6 +103,11 @@ def fitted(text: str, width: float, *, size: int = TEXT, bold: bool = False) -> 
 def text_width(text: str, *, size: int = TEXT, bold: bool = False) -> float:
     """Pixels a text takes."""
     return float(face(size, bold=bold).getlength(printed(text)))
+
+
+def label_width(text: str) -> float:
+    """Pixels that the plate of `Sheet.label` is wide."""
+    return text_width(text, size=SMALL) + 10
 
 
 def _shortened(text: str, kept: int) -> str:

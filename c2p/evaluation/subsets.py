@@ -1,11 +1,11 @@
-"""Which training objects a problem takes: k a class, or all, in an order drawn by the seed.
+"""Which training objects a problem takes: k a class, a share of each, or all, in an order drawn by the seed.
 
 Legend: N object.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,11 +25,16 @@ def few_shot_rows(keys: Sequence[str], labels: np.ndarray, *, shots: int, seed: 
     Returns:
         (n,) int64 indices into keys, in ranked order.
     """
-    ranked = all_rows(keys, seed=seed)
-    taken = np.zeros(len(ranked), bool)
-    for label in np.unique(labels):
-        taken[np.flatnonzero(labels[ranked] == label)[:shots]] = True
-    return ranked[taken]
+    return _first_rows(keys, labels, lambda count: shots, seed=seed)
+
+
+def share_rows(keys: Sequence[str], labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
+    """A share of each class's objects, at least one, drawn by the seed as few shots are.
+
+    Of n objects of a class the first round(share * n) are taken, halves rounded up; so a smaller share's objects lie in
+    a larger one's. Arguments and result as of few_shot_rows.
+    """
+    return _first_rows(keys, labels, lambda count: max(1, int(share * count + 0.5)), seed=seed)
 
 
 def check_shots(labels: np.ndarray, shots: int, *, dataset: str) -> None:
@@ -58,3 +63,13 @@ def all_rows(keys: Sequence[str], *, seed: int) -> np.ndarray:
     """Every training object, (N,) int64, in the ranked order that few_shot_rows uses."""
     digests = [hashlib.sha256(f"{seed}:{key}".encode()).digest() for key in keys]
     return np.array(sorted(range(len(keys)), key=digests.__getitem__), dtype=np.int64)
+
+
+def _first_rows(keys: Sequence[str], labels: np.ndarray, take: Callable[[int], int], *, seed: int) -> np.ndarray:
+    """Of each class's objects the first ones, in ranked order; take: how many of so many."""
+    ranked = all_rows(keys, seed=seed)
+    taken = np.zeros(len(ranked), bool)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels[ranked] == label)
+        taken[places[: take(len(places))]] = True
+    return ranked[taken]

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 import numpy as np
 import pytest
 
-from c2p.evaluation.finetuning import share_rows
+from c2p.evaluation.subsets import share_rows
 
 SHARES = (0.01, 0.1, 0.25, 0.5, 1.0)
 
