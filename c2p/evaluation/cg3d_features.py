@@ -4,8 +4,10 @@ Legend: N cloud, P point, M model, V view, H = W pixels, K text, C feature width
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from c2p.models.point_folder import WEIGHTS_FILE
 from c2p.models.point_model import PointModel, encode_clouds, load_point_model
 from c2p.models.prompts import class_text, encode_prompts
 
+Found = TypeVar("Found")
 IMAGES_PER_BATCH = {"cpu": 64, "cuda": 512}
 
 
@@ -62,9 +65,25 @@ def open_speakers(clip_dir: Path, encoders: Path, seeds: Sequence[int], *, devic
     return Speakers(clip, digest, models, tuple(digest_files(folder / WEIGHTS_FILE) for folder in folders))
 
 
+def by_seed(speakers: Speakers, hear: Callable[[int, PointModel], Found]) -> dict[int, Found]:
+    """What each 3D encoder makes of something, given its seed and itself: side by side on CPUs, in turn on a GPU.
+
+    Side by side each has the threads that PyTorch is set to: with `one_thread` the results don't depend on the cores.
+    """
+    if speakers.device.type != "cpu":
+        return {seed: hear(seed, model) for seed, model in speakers.models.items()}
+    with ThreadPoolExecutor(len(speakers.models)) as pool:
+        return dict(zip(speakers.models, pool.map(hear, speakers.models, speakers.models.values()), strict=True))
+
+
 def cloud_features(model: PointModel, points: np.ndarray) -> np.ndarray:
     """(N, P, 3) float32, unit sphere, y up, to (N, C) float32 of length one."""
     return encode_clouds(model.encoder, torch.from_numpy(points)).numpy()
+
+
+def clouds_by_seed(speakers: Speakers, points: np.ndarray) -> dict[int, np.ndarray]:
+    """`cloud_features` of every 3D encoder, by seed."""
+    return by_seed(speakers, lambda seed, model: cloud_features(model, points))
 
 
 def class_features(speakers: Speakers, names: Sequence[str], templates: Sequence[str]) -> np.ndarray:
@@ -91,13 +110,18 @@ def view_features(speakers: Speakers, models: Iterable[np.ndarray]) -> dict[int,
     """
     towers = {seed: _tower(speakers.clip, model.prompts) for seed, model in speakers.models.items()}
     found: dict[int, list[Tensor]] = {seed: [] for seed in towers}
+
+    @torch.no_grad()  # holds for the thread that says so
+    def look(seed: int, model: PointModel) -> Tensor:
+        return functional.normalize(towers[seed](prepared).float(), dim=-1).cpu()
+
     views = 0
     for pictures in _batches(models, IMAGES_PER_BATCH[speakers.device.type]):
         views = pictures.shape[1]
         flat = pictures.flatten(0, 1).permute(0, 3, 1, 2).to(speakers.device)
         prepared = prepare_images(flat.float() / 255, speakers.clip)
-        for seed, tower in towers.items():
-            found[seed].append(functional.normalize(tower(prepared).float(), dim=-1).cpu())
+        for seed, features in by_seed(speakers, look).items():
+            found[seed].append(features)
     return {seed: torch.cat(parts).unflatten(0, (-1, views)).numpy() for seed, parts in found.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from c2p import params
 from c2p.evaluation.bank import Source, logit_scale, open_source
-from c2p.evaluation.cg3d_features import Speakers, class_features, cloud_features
+from c2p.evaluation.cg3d_features import Speakers, class_features, clouds_by_seed
 from c2p.evaluation.experiment import REVISION_DIGITS, Experiment, check_classes, describe
 from c2p.evaluation.features import digest_array
 from c2p.evaluation.zeroshot import cosines
@@ -38,7 +38,7 @@ def run_cg3d_zeroshot(
         bench = source.read()
         check_classes(bench, dataset, trained=False)
         text = class_features(speakers, bench.classes, templates_of(settings.zeroshot))
-        features[dataset] = {seed: cloud_features(model, bench.test.points) for seed, model in speakers.models.items()}
+        features[dataset] = clouds_by_seed(speakers, bench.test.points)
         logits: dict[int | None, np.ndarray] = {seed: cosines(found, text) for seed, found in features[dataset].items()}
         scores = lab.record(source, dataset, SLUG, logits, scale=scale)
         metrics[dataset] = {"set": describe(bench), SLUG: scores | {"inputs": inputs_digest(source, speakers)}}

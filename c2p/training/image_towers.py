@@ -47,7 +47,7 @@ class ImageTower(nn.Module):
             return None
         if settings.tuned == "prompts":
             return torch.optim.SGD(self.parameters(), settings.prompt_lr, momentum=MOMENTUM)
-        return torch.optim.AdamW(self.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.AdamW(self.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
 
     @property
     def prompts(self) -> Tensor | None:

@@ -87,7 +87,7 @@ def train_student(
     per_epoch = len(pictures) // settings.batch
     steps = per_epoch * settings.epochs
     warmup = min(round(WARMUP * steps), steps - 1)
-    optimizer = torch.optim.AdamW(visual.parameters(), settings.lr, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(visual.parameters(), settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
     run: dict[str, Any] = {**dataclasses.asdict(settings), "pictures": list(pictures.shape)}
     history: History = []
     if (state := load_state(folder, run=run, device=device)) is not None:

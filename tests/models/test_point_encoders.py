@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 
-from c2p.models.point_encoder import PointTransformer, PointTransformerSize
+from c2p.models.point_encoder import GroupEncoder, PointTransformer, PointTransformerSize
 from c2p.models.point_groups import canonical_order, centres, gather, neighbours
 from c2p.models.point_mlp import PointMlp, PointMlpSize
 
@@ -90,6 +91,19 @@ def test_groups_are_those_of_plain_loops() -> None:
             order = sorted(range(40), key=lambda p: math.dist(centre, points[b, p].tolist()))
             assert sorted(near[b, g].tolist()) == sorted(order[:4])
             assert near[b, g, 0] == chosen[g]
+
+
+def test_a_groups_code_is_that_of_point_berts_convolutions() -> None:
+    groups = torch.randn(2, 5, 7, 3, generator=torch.Generator().manual_seed(0)).double()
+    encoder = GroupEncoder(8).double().train()
+    first, joined, last = encoder.points, encoder.joined, encoder.whole
+    twin = groups.flatten(0, 1).transpose(1, 2)
+    for layer in (first[0], first[1], nn.ReLU(), first[3]):
+        twin = conv1d(twin, layer.weight[:, :, None], layer.bias) if isinstance(layer, nn.Linear) else layer(twin)
+    twin = torch.cat([twin.amax(-1, keepdim=True).expand_as(twin), twin], 1)
+    for layer in (joined, last[0], nn.ReLU(), last[2]):
+        twin = conv1d(twin, layer.weight[:, :, None], layer.bias) if isinstance(layer, nn.Linear) else layer(twin)
+    torch.testing.assert_close(encoder(groups), twin.amax(-1).reshape(2, 5, 8), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
