@@ -67,6 +67,13 @@ class Cg3d:
     """Augmentation: factors of each axis, from 1 / scale to scale (published code: 1.5)."""
     shift: float
     """Augmentation: largest shift along each axis, unit-sphere radii (published code: 0.2)."""
+    clutter: float
+    """Augmentation: probability of a cloud to have sides missing, other things around it, or both, as real scans have;
+    0: none (published)."""
+    clutter_cut: float
+    """Largest share of its points that a cut takes away."""
+    clutter_added: float
+    """Largest share of points of other things in the end."""
     precision: Literal["float32", "bfloat16"]
     """Of the matrix products; weights, optimisers and losses stay in float32."""
     checkpoint_every: int
@@ -85,6 +92,9 @@ class Cg3d:
         require(self.temperature >= 0, "cg3d.temperature", self.temperature, "at least 0")
         require(self.scale >= 1, "cg3d.scale", self.scale, "at least 1 (1: none)")
         require(self.shift >= 0, "cg3d.shift", self.shift, "at least 0 (0: none)")
+        between(self, 0, 1, "clutter")
+        for name in ("clutter_cut", "clutter_added"):
+            require(0 <= getattr(self, name) < 1, f"cg3d.{name}", getattr(self, name), "0 to less than 1")
         not_empty(self, "seeds", "templates")
         distinct(self, "seeds")
         check_seeds(self, "seeds")

@@ -23,8 +23,10 @@ from c2p.models.prompts import class_text, encode_prompts
 from c2p.models.templates import expanded, templates_of
 from c2p.params import Params
 from c2p.training.checkpoint import HISTORY_FILE, list_checkpoints, load_weights
+from c2p.training.clutter import clutter_of, cluttered
 from c2p.training.curves import open_curves
 from c2p.training.distributed import Ranks, open_ranks
+from c2p.training.history import ACCURACY
 from c2p.training.image_towers import ImageTower
 from c2p.training.machine import joined, local_rank
 from c2p.training.point_validation import validate_points
@@ -40,6 +42,10 @@ from tasks.stage import Call
 from tasks.store import Store, key, link_into
 
 logger = logging.getLogger(__name__)
+CLUTTERED = "validation_cluttered"
+"""Accuracy on validation clouds that all are cluttered, percent; nothing is chosen by it."""
+VALIDATION_KEY = (0,)
+"""Of their clutter: the same at every checkpoint and for every seed."""
 CODE = Path(__file__).resolve().parent.parent / "c2p"
 
 
@@ -149,8 +155,19 @@ def _chosen(params: Params, path: Path, width: int, clip: str) -> PointModel:
 
 
 def _validate(encoder: nn.Module, val: PointSet, text: torch.Tensor, settings: Cg3d, ranks: Ranks) -> dict[str, float]:
-    points, labels = torch.from_numpy(val.points), torch.from_numpy(val.labels)
-    found = validate_points(encoder, points=points, labels=labels, text=text, precision=settings.precision, ranks=ranks)
+    """Accuracy on the validation clouds and, where training clutters its own, on the same ones cluttered."""
+
+    def validated(points: np.ndarray) -> dict[str, float]:
+        clouds, labels = torch.from_numpy(points), torch.from_numpy(val.labels)
+        return validate_points(
+            encoder, points=clouds, labels=labels, text=text, precision=settings.precision, ranks=ranks
+        )
+
+    found = validated(val.points)
+    if settings.clutter:
+        every = replace(clutter_of(settings), share=1.0)
+        clouds = cluttered(val.points, np.arange(len(val)), every, key=VALIDATION_KEY)
+        found[CLUTTERED] = validated(clouds)[ACCURACY]
     if ranks.first:
         logger.info("CG3D validation: %s", ", ".join(f"{name} {value:.2f} %" for name, value in found.items()))
     return found

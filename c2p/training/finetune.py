@@ -69,7 +69,7 @@ def finetune(
     epochs, batches = plan_steps(len(points), settings)
     device, steps = points.device, epochs * batches
     warmup = min(round(WARMUP * steps), steps - 1)
-    optimizer = torch.optim.AdamW(classifier.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(classifier.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
     classifier.requires_grad_(True).train()
     loss = 0.0
     for epoch in range(epochs):
@@ -79,7 +79,7 @@ def finetune(
             rate = learning_rate(step, peak=settings.lr, cycle=steps - warmup, warmup=warmup)
             set_learning_rate(optimizer, rate)
             with autocast(device, precision):
-                logits = classifier(moved(points, draw, rows))
+                logits = classifier(moved(points[rows], draw, rows))
             error = functional.cross_entropy(logits.float(), labels[rows])
             optimizer.zero_grad(set_to_none=True)
             error.backward()

@@ -11,6 +11,8 @@ from torch import Tensor
 class TripletDraw:
     """What is random in one epoch; entry i belongs to sample i whatever its place in the order."""
 
+    key: tuple[int, int]
+    """Seed and epoch: what else is random follows from them."""
     order: np.ndarray
     """(N,) int64 permutation."""
     views: np.ndarray
@@ -29,6 +31,7 @@ def draw_triplets(
     """Everything random in an epoch (counted from 0), from nothing but the arguments."""
     generator = np.random.default_rng([seed, epoch])
     return TripletDraw(
+        key=(seed, epoch),
         order=generator.permutation(samples),
         views=generator.integers(views, size=samples),
         captions=generator.integers(captions, size=samples),
@@ -37,7 +40,7 @@ def draw_triplets(
     )
 
 
-def moved(points: Tensor, draw: TripletDraw, rows: np.ndarray) -> Tensor:
-    """The clouds of samples `rows` (B,) as an epoch sees them (published augmentation): (N, P, 3) -> (B, P, 3)."""
-    scales, shifts = (torch.from_numpy(values[rows]).to(points.device) for values in (draw.scales, draw.shifts))
-    return points[rows] * scales[:, None] + shifts[:, None]
+def moved(clouds: Tensor, draw: TripletDraw, rows: np.ndarray) -> Tensor:
+    """Clouds (B, P, 3) of samples `rows` (B,), stretched and moved as in an epoch (published augmentation)."""
+    scales, shifts = (torch.from_numpy(values[rows]).to(clouds.device) for values in (draw.scales, draw.shifts))
+    return clouds * scales[:, None] + shifts[:, None]

@@ -21,6 +21,7 @@ from c2p.models.losses import info_nce
 from c2p.models.network import Clip
 from c2p.training.batchnorm import share_batchnorm
 from c2p.training.checkpoint import HISTORY_FILE, Keeper, kept_epochs, load_state
+from c2p.training.clutter import clutter_of, cluttered
 from c2p.training.distributed import ALONE, Ranks
 from c2p.training.gradients import autocast
 from c2p.training.history import History
@@ -77,11 +78,11 @@ def train_triplets(
     (step from 1, steps, values). ranks: the processes that share the batches; each gives the same arguments. origin:
     revisions of code and data, kept with the state.
 
-    Per sample and epoch one random view, caption and augmentation. With settings.alternate even steps (from 0) train
-    the 3D encoder and odd ones the image tower; else, and where nothing in that tower learns, every step trains all.
-    The last, incomplete batch of an epoch is dropped. Checkpoints, and what `evaluate` gets, have the batch norms'
-    statistics taken anew from the clouds of the epoch's batches as they are (c2p.training.statistics); the training
-    goes on with its own.
+    Per sample and epoch one random view, caption and augmentation: clutter (c2p.training.clutter), then stretched and
+    moved. With settings.alternate even steps (from 0) train the 3D encoder and odd ones the image tower; else, and
+    where nothing in that tower learns, every step trains all. The last, incomplete batch is dropped. Checkpoints, and
+    what `evaluate` gets, have the batch norms' statistics taken anew from the clouds of the epoch's batches as they are
+    (c2p.training.statistics); the training goes on with its own.
 
     Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks can't share. ModelError:
     prompts for a tower that takes none. CheckpointError: `folder` holds another run. OSError: it can't be written.
@@ -93,6 +94,7 @@ def train_triplets(
     per_epoch = len(data.points) // settings.batch
     steps = per_epoch * settings.epochs
     with Keeper(folder, run) as keeper:
+        plain = data.points.cpu().numpy()
         data = dataclasses.replace(data, points=data.points.to(device), text=data.text.to(device))
         encoder.to(device)
         if ranks.size > 1:
@@ -100,7 +102,7 @@ def train_triplets(
         tower = ImageTower(clip, settings, seed=seed).to(device)
         training = _training(encoder, tower, settings, data, seed, steps, ranks, folder, on_step, origin)
         step = training.resume(load_state(folder, run=run, device=device))
-        batch = _Batch(data, settings, training, ranks, clip)
+        batch = _Batch(data, settings, training, ranks, clip, plain)
         ledger = training.ledger
         for epoch in range(step // per_epoch, settings.epochs):
             encoder.train()
@@ -142,6 +144,8 @@ class _Batch:
     training: Training
     ranks: Ranks
     clip: Clip
+    plain: np.ndarray
+    """(N, P, 3) the clouds in the CPU's memory."""
 
     def step(self, draw: TripletDraw, rows: np.ndarray, *, odd: bool) -> Tensor:
         """One step on the samples `rows` (B,); returns (5,) values in the order of NAMES."""
@@ -176,7 +180,7 @@ class _Batch:
         encoder, settings, ranks = self.training.encoder, self.settings, self.ranks
         own = self._own(rows)
         with autocast(self.clip.device, settings.precision):
-            features = encoder(moved(self.data.points, draw, own))
+            features = encoder(moved(self._clouds(draw, own), draw, own))
         features = ranks.gather(features.float()[None])[0]
         zero = text.new_zeros(())
         seen = said = zero
@@ -202,6 +206,13 @@ class _Batch:
         with torch.set_grad_enabled(learning), autocast(self.clip.device, self.settings.precision):
             return self.training.tower(views)
 
+    def _clouds(self, draw: TripletDraw, rows: np.ndarray) -> Tensor:
+        """Clouds (b, P, 3) of samples `rows` (b,), cluttered where the recipe says so."""
+        if not self.settings.clutter:
+            return self.data.points[rows]
+        clouds = cluttered(self.plain, rows, clutter_of(self.settings), key=draw.key)
+        return torch.from_numpy(clouds).to(self.clip.device)
+
     def _own(self, rows: np.ndarray) -> np.ndarray:
         """This rank's rows of a batch."""
         return np.array_split(rows, self.ranks.size)[self.ranks.rank]
@@ -224,7 +235,7 @@ def _training(
     origin: dict[str, str] | None,
 ) -> Training:
     optimizers: dict[str, torch.optim.Optimizer] = {
-        "encoder": torch.optim.AdamW(encoder.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        "encoder": torch.optim.AdamW(encoder.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)
     }
     peaks = {"encoder": settings.lr, "tower": settings.prompt_lr if settings.tuned == "prompts" else settings.lr}
     if (second := tower.optimizer(settings)) is not None:
