@@ -36,7 +36,8 @@ from typing import Any
 
 from benchmarks.machine import machine
 from c2p.timings import read_timings
-from flows.server import environment, running_url, start, stop
+from flows.server import environment, start, stop
+from tasks.project_server import running_url
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks/results/orchestration.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect.plugins import HookContext, SetupResult, register_hook
 
-from flows.server import HOME, running_url
+from tasks.project_server import HOME, running_url
 
 _FLAGS = {"--prompt", "--no-prompt", "--watch", "--no-watch"}
 """Options of `prefect` and `prefect deployment run` that take no value; every other one does."""

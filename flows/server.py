@@ -4,7 +4,6 @@ Everything lies in `.c2p/prefect` of the project and listens on this machine onl
 is kept, what is missing is started, and the deployments are brought up to date.
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -19,27 +18,16 @@ from types import MappingProxyType
 from typing import Any
 
 from c2p.data.files import write_json
+from flows.clocks import stop_clocks
 from flows.database import database_settings
+from tasks.project_server import HOME, PROCESSES, is_alive, read_processes
 
-HOME = Path(".c2p/prefect")
-"""Prefect's home, relative to the project's root."""
 POOLS = ("c2p", "gpu")
 """Work pools: for all runs, and for those that are to run where the GPUs are."""
 _WORKERS = {"c2p": "worker", "gpu": "worker-gpu"}
 """What the pools' workers are called in `processes.json` and among the logs."""
-_STATE = "processes.json"
 _START_SECONDS = 120
 _STOP_SECONDS = 20
-
-
-def running_url(root: Path) -> str | None:
-    """Return the address of the project's API if its server is up, without asking it anything."""
-    state = _read_state(root)
-    if not _alive(state.get("server")):
-        return None
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return state["url"] + "/api" if probe.connect_ex(("127.0.0.1", state["port"])) == 0 else None
 
 
 def start(root: Path) -> str:
@@ -50,17 +38,18 @@ def start(root: Path) -> str:
     Raises ValueError: C2P_PORT is no port or taken, C2P_POOLS no list of pools, C2P_DATABASE no database.
     RuntimeError: a part doesn't start; the message names its log.
     """
-    state, served = _read_state(root), _served_pools()
-    if not _alive(state.get("server")):
+    state, served = read_processes(root), _served_pools()
+    if not is_alive(state.get("server")):
         database, port = database_settings(), _port(state.get("port"))
         workers = {part: entry for part, entry in state.items() if part in _WORKERS.values()}
         if port != state.get("port"):  # they ask where the former server was
             for entry in workers.values():
                 _end(entry)
         state = {"port": port, "url": f"http://127.0.0.1:{port}", **workers}
+        stop_clocks(root / HOME, next(iter(database.values()), None))
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
         state["server"] = _start(root, state["url"], "server", arguments, database)
-        _write_state(root, state)
+        write_json(root / PROCESSES, state)
     _wait_until_healthy(root, state)
     _run(root, state["url"], "flows.pools")
     with ThreadPoolExecutor() as both:  # each of them mostly imports
@@ -71,18 +60,18 @@ def start(root: Path) -> str:
     for outcome in done:
         outcome.result()
     for pool in served:
-        if not _alive(state.get(name := _WORKERS[pool])):
+        if not is_alive(state.get(name := _WORKERS[pool])):
             arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", pool]
             state[name] = _start(root, state["url"], name, arguments)
-            _write_state(root, state)
+            write_json(root / PROCESSES, state)
     return str(state["url"])
 
 
 def stop(root: Path) -> int:
     """End worker and server with the runs they started; return how many processes had to be ended."""
-    state = _read_state(root)
+    state = read_processes(root)
     ended = sum(_end(state.get(part)) for part in (*_WORKERS.values(), "server"))
-    (root / HOME / _STATE).unlink(missing_ok=True)
+    (root / PROCESSES).unlink(missing_ok=True)
     return ended
 
 
@@ -90,7 +79,7 @@ def _end(entry: dict[str, Any] | None) -> int:
     """End a recorded process with its family; how many they were."""
     import psutil
 
-    if entry is None or not _alive(entry):
+    if entry is None or not is_alive(entry):
         return 0
     process = psutil.Process(entry["pid"])
     family = [process, *process.children(recursive=True)]
@@ -146,7 +135,7 @@ def _run(root: Path, url: str, *arguments: str) -> None:
 
 def _wait_until_healthy(root: Path, state: dict[str, Any]) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and _alive(state["server"]):
+    while time.monotonic() < deadline and is_alive(state["server"]):
         try:
             with urllib.request.urlopen(state["url"] + "/api/health", timeout=5):
                 return
@@ -177,32 +166,6 @@ def _served_pools() -> list[str]:
     if len(set(names)) < len(names) or not set(names) <= set(POOLS):
         raise ValueError(f"C2P_POOLS: got {','.join(names)!r}; allowed: one or several of {','.join(POOLS)}")
     return names
-
-
-def _alive(entry: dict[str, Any] | None) -> bool:
-    """Whether the recorded process still runs: its number and its time of birth agree."""
-    import psutil
-
-    try:
-        process = psutil.Process(entry["pid"]) if entry else None
-        return (
-            process is not None
-            and process.status() != psutil.STATUS_ZOMBIE
-            and abs(process.create_time() - (entry or {})["started"]) < 1
-        )
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _read_state(root: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((root / HOME / _STATE).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-
-
-def _write_state(root: Path, state: dict[str, Any]) -> None:
-    write_json(root / HOME / _STATE, state)
 
 
 def _log(root: Path, part: str) -> Path:

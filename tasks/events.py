@@ -1,12 +1,12 @@
 """Events that say what happened to the project's artifacts, for automations to react to. Prefect is imported late."""
 
-import json
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from tasks.project_server import running_url
 
 
 def stage_done(name: str, outcome: str, *, root: Path, seconds: float) -> None:
@@ -30,7 +30,7 @@ def checkpoint_created(
     project is up: `dvc repro` alone needs no Prefect.
     """
     if "prefect" not in sys.modules and not os.environ.get("PREFECT_API_URL"):
-        if (address := _project_server(root)) is None:
+        if (address := running_url(root)) is None:
             return
         os.environ["PREFECT_API_URL"] = address
     from prefect.events import emit_event
@@ -69,14 +69,3 @@ def accuracy_dropped(text: str, *, root: Path, dataset: str, points: float, payl
         },
         payload={"message": text, "points": round(points, 4), **payload},
     )
-
-
-def _project_server(root: Path) -> str | None:
-    """Address of the API of the server that `make server` has started here; None: it is not up."""
-    try:
-        state = json.loads((root / ".c2p/prefect/processes.json").read_text(encoding="utf-8"))
-        os.kill(state["server"]["pid"], 0)
-        with socket.create_connection(("127.0.0.1", state["port"]), timeout=0.5):
-            return f"{state['url']}/api"
-    except (OSError, KeyError, ValueError):
-        return None

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from toy_project import STAGES, Project, make_project, wait_at_gate
 
-from flows.server import running_url
+from tasks.project_server import running_url
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 

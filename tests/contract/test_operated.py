@@ -14,7 +14,7 @@ import pytest
 from postgresql import PASSWORD, binaries, postgresql
 from toy_project import STAGES, Project, git, make_project
 
-from flows.server import running_url
+from tasks.project_server import running_url
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 

@@ -9,13 +9,14 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,11 @@ class Server:
     def process(self, part: str) -> psutil.Process:
         state = json.loads((self.project.root / ".c2p/prefect/processes.json").read_text())
         return psutil.Process(state[part]["pid"])
+
+    def kill(self) -> None:
+        process = self.process("server")
+        process.kill()
+        psutil.wait_procs([process], timeout=30)
 
     def gpu_slots(self) -> int:
         """How many slots of the limit `gpu`, of which there is one, are taken."""
@@ -272,6 +278,38 @@ def turn(server: Server, deaths: dict[str, str], folder: Path) -> Iterator[Turn]
             waiting.communicate()
 
 
+def age_clocks(project: Project, minutes: int) -> None:
+    """Make the server that is down find itself so late as if it had been down for so long."""
+    with contextlib.closing(sqlite3.connect(project.root / ".c2p/prefect/prefect.db")) as database, database:
+        clocks = database.execute("select id, start, end from automation_bucket").fetchall()
+        assert clocks
+        for id_, *times in clocks:
+            start, end = (str(datetime.fromisoformat(time) - timedelta(minutes=minutes)) for time in times)
+            database.execute(
+                "update automation_bucket set start = ?, end = ?, count = 0 where id = ?", (start, end, id_)
+            )
+
+
+def test_a_run_outlives_a_server_that_is_away_longer_than_the_dead_are_waited_for(server: Server, folder: Path) -> None:
+    set_points(server.project, 4096)
+    with gate(server.project):
+        run = server.deploy()
+        opened = wait_at_gate(server.project)
+        server.kill()
+        age_clocks(server.project, minutes=10)
+        server.project.run("flows.server", "start", **ONE)
+        assert server.run(run)["state"]["type"] == "RUNNING"
+        server.kill()
+        os.close(opened)  # now it has something to tell, and nobody to tell it to
+        until("its part is made", lambda: "3" in server.project.made())
+        server.project.run("flows.server", "start", **ONE)
+    assert server.ended(run) == "Completed"
+    states = server.ask(f"flow_run_states/?flow_run_id={run}", method="GET")
+    assert "CRASHED" not in {state["type"] for state in states}
+    assert {server.run(stage)["state"]["type"] for stage in server.stages(run)} == {"COMPLETED"}
+    assert server.project.lock == twin_lock(folder, 4096)
+
+
 def test_a_dead_worker_or_process_is_told_at_once(server: Server, deaths: dict[str, str]) -> None:
     for name in ("process", "worker"):
         run = server.run(deaths[name])
@@ -317,6 +355,18 @@ def test_a_deployed_run_waits_for_one_in_a_terminal(server: Server, deaths: dict
     assert server.ended(run) == "Completed"
     assert sorted(project.made()[before:]) == ["0", "1", "2", "3", "4", "5", "count"]
     assert project.lock == twin_lock(folder, 512)
+
+
+def test_two_terminals_that_wait_for_each_other_make_everything_once(server: Server, folder: Path) -> None:
+    project = server.project
+    before = len(project.made())
+    set_points(project, 333)
+    both = [project.start("flows.pretrain_pipeline", "--wait", "5", **ONE) for _ in range(2)]
+    said = [terminal.communicate(timeout=120)[0] for terminal in both]
+    assert [terminal.returncode for terminal in both] == [0, 0], said
+    assert "Traceback" not in "".join(said)
+    assert sorted(project.made()[before:]) == ["0", "1", "2", "3", "4", "5", "count"]
+    assert project.lock == twin_lock(folder, 333)
 
 
 def test_a_stage_that_does_not_end_is_given_up(server: Server, deaths: dict[str, str], folder: Path) -> None:

@@ -8,19 +8,22 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
+from filelock import FileLock
 from made_encoders import SETS, make_clip, make_encoder, make_sets, make_small, naive_accuracy
 from toy_project import REPOSITORY, Project, make_project
 
 from c2p.data.files import sha256
-from c2p.evaluation.history import Row, read_history
+from c2p.evaluation.history import Row, lock_path, read_history
 from c2p.evaluation.protocols import run_zeroshot
 from c2p.params import load
-from flows.server import running_url
+from tasks.project_server import running_url
 
 pytestmark = [pytest.mark.prefect, pytest.mark.slow]
 
@@ -40,7 +43,7 @@ checkpoint_created(root / path, root=root, digest=digest, seed=int(seed), epoch=
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project with benchmark sets and two seeds' encoders; its server has been started twice."""
+    """A project with benchmark sets and two seeds' encoders, and its server."""
     folder = tmp_path_factory.mktemp("reevaluation")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -60,7 +63,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         for seed, noise in enumerate((GOOD, OTHER)):
             make_encoder(made.root, settings, noise, encoder(made, seed))
         try:
-            made.run("flows.server", "start")
             made.run("flows.server", "start")
             yield made
         finally:
@@ -85,34 +87,65 @@ def ask(project: Project, path: str, **filters: Any) -> Any:
 
 def runs(project: Project) -> list[dict[str, Any]]:
     """Runs of the deployment reevaluate that are not of the nightly schedule, oldest first."""
+    return [run for run in reevaluations(project) if not run["auto_scheduled"]]
+
+
+def reevaluations(project: Project) -> list[dict[str, Any]]:
     found = ask(project, "flow_runs", flows={"name": {"any_": ["reevaluate"]}}, sort="EXPECTED_START_TIME_ASC")
-    return [run for run in found if not run["auto_scheduled"]]
+    return list(found)
 
 
-def run_by_event(project: Project, seed: int, digest: str = "") -> dict[str, Any]:
-    """Tell of a seed's checkpoint as the stage select does under `dvc repro`; the run that this starts, once ended."""
+def deployment(project: Project) -> dict[str, Any]:
+    return next(one for one in ask(project, "deployments") if one["name"] == "reevaluate")
+
+
+def emit(project: Project, seed: int, digest: str = "") -> set[str]:
+    """Tell of a seed's checkpoint as the stage select does under `dvc repro`; the runs that there were before."""
     before = {run["id"] for run in runs(project)}
     weights = encoder(project, seed) / WEIGHTS
     path = weights.relative_to(project.root).as_posix()
     project.run("emit", path, digest or sha256(weights), str(seed))
+    return before
+
+
+def started(project: Project, before: set[str], *states: str) -> dict[str, Any]:
+    """Wait until the one run that was not there before is in one of these states; the run."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        started = [run for run in runs(project) if run["id"] not in before]
-        if started and all(run["state_type"] in ("COMPLETED", "FAILED", "CRASHED") for run in started):
-            assert len(started) == 1, "an event starts one run"
-            return started[0]
+        found = [run for run in runs(project) if run["id"] not in before]
+        if found and all(run["state_type"] in states for run in found):
+            assert len(found) == 1, "an event starts one run"
+            return found[0]
         time.sleep(0.5)
     log = (project.root / ".c2p/prefect/worker.log").read_text()
-    raise AssertionError(f"no run ended within two minutes: {runs(project)}\n{log[-4000:]}")
+    raise AssertionError(f"no run is {states} within two minutes: {runs(project)}\n{log[-4000:]}")
 
 
-def test_starting_twice_doubles_nothing(project: Project) -> None:
+def run_by_event(project: Project, seed: int, digest: str = "") -> dict[str, Any]:
+    """The run that an event starts, once ended."""
+    return started(project, emit(project, seed, digest), "COMPLETED", "FAILED", "CRASHED")
+
+
+def test_the_nightly_schedule_plans_runs(project: Project) -> None:
+    deadline = time.monotonic() + 60
+    while not (planned := [run for run in reevaluations(project) if run["auto_scheduled"]]):
+        assert time.monotonic() < deadline, (project.root / ".c2p/prefect/server.log").read_text()[-4000:]
+        time.sleep(0.5)
+    times = [datetime.fromisoformat(run["expected_start_time"]) for run in planned]
+    assert {(time.hour, time.minute, time.utcoffset()) for time in times} == {(3, 0, timedelta(0))}
+    (schedule,) = deployment(project)["schedules"]
+    assert (schedule["slug"], schedule["schedule"]["cron"], schedule["active"]) == ("nightly", "0 3 * * *", True)
+
+
+def test_starting_twice_doubles_nothing_and_leaves_a_paused_schedule_paused(project: Project) -> None:
+    project.run("prefect", "deployment", "schedule", "pause", "--all", "--no-prompt")
+    project.run("flows.server", "start")
     written = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     there = ask(project, "deployments")
     assert sorted(one["name"] for one in there) == sorted(one["name"] for one in written)
     assert {"pretrain-pipeline", "evaluate", "reevaluate"} <= {one["name"] for one in there}
-    (schedule,) = next(one["schedules"] for one in there if one["name"] == "reevaluate")
-    assert (schedule["slug"], schedule["schedule"]["cron"], schedule["active"]) == ("nightly", "0 3 * * *", True)
+    (schedule,) = deployment(project)["schedules"]
+    assert (schedule["slug"], schedule["schedule"]["cron"], schedule["active"]) == ("nightly", "0 3 * * *", False)
     automations = [one["name"] for one in ask(project, "automations")]
     assert automations.count("reevaluate a new checkpoint") == 1
     assert len(automations) == len(set(automations))
@@ -206,6 +239,30 @@ def test_a_drop_raises_an_event_and_marks_the_run_once(project: Project) -> None
     for name in SETS:
         assert told[name]["points"] == pytest.approx(good[name] - bad[name], abs=1e-3)
         assert told[name]["best"] == good[name] and told[name]["objects"] == 24
+
+
+def test_a_killed_run_leaves_what_the_next_evaluates_once(project: Project) -> None:
+    make_encoder(project.root, load(project.root / "params.yaml"), OTHER, encoder(project, 2))
+    before = history(project)
+    with FileLock(lock_path(project.root / "metrics/history.parquet")):  # where the run waits, done but for the writing
+        known = emit(project, 2)
+        run = started(project, known, "RUNNING")
+        deadline = time.monotonic() + 60
+        while "0 of 2 evaluations are in the history" not in str(ask(project, "logs", sort="TIMESTAMP_DESC")):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        worker = json.loads((project.root / ".c2p/prefect/processes.json").read_text())["worker"]
+        (process,) = psutil.Process(worker["pid"]).children()
+        family = [process, *process.children(recursive=True)]
+        process.kill()
+        psutil.wait_procs(family, timeout=30)
+    assert started(project, known, "CRASHED")["id"] == run["id"]
+    assert history(project) == before
+    assert run_by_event(project, 2)["state_type"] == "COMPLETED", "nothing holds the slot of the deployment"
+    rows = history(project)
+    assert [(row["seed"], row["dataset"]) for row in rows[len(before) :]] == [(2, name) for name in SETS]
+    assert len({row["key"] for row in rows}) == len(rows)
+    assert "0 new evaluations" in project.run("flows.reevaluate", "models/depth_encoder/seed-2")
 
 
 def events(project: Project, name: str) -> list[dict[str, Any]]:

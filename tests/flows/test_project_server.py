@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from c2p.data.files import write_json
-from flows.server import HOME, main, running_url, stop
+from flows.server import main, stop
+from tasks.project_server import HOME, running_url
 
 
 @pytest.fixture
