@@ -24,6 +24,8 @@ from dvc.stage.cache import RunCacheNotFoundError, RunCacheNotSupported
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.run import _pull_missing_deps
 
+from tasks.dvc_lock import write_entry
+
 logger = logging.getLogger(__name__)
 logging.getLogger("dvc").propagate = False
 logging.getLogger("dvc").setLevel(logging.WARNING)
@@ -119,7 +121,7 @@ def reproduce(
             options["upstream"] = list(stage.repo.index.graph.successors(stage))  # whose outputs it may not have seen
         done = stage.reproduce(**options)
         if done:
-            stage.dump(update_pipeline=False)
+            write_entry(stage)
         return done
 
     try:
