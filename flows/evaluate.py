@@ -4,6 +4,11 @@ As a deployment it runs on the project's server; `python -m flows.evaluate [ENCO
 are those of the stage zeroshot: the same code, device and cache of features.
 """
 
+if __name__ == "__main__":  # both take seconds: the server that the run may need, and the imports below
+    from flows.temporary import serve_here
+
+    serve_here()
+
 import argparse
 import functools
 import logging

@@ -21,6 +21,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from c2p.params import load
+from flows.temporary import is_temporary
 from tasks.machine import process_count
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _hold_slots(stack: ExitStack, stage: str, count: int) -> None:
         try:
             limit = client.read_global_concurrency_limit_by_name(LIMIT)
         except ObjectNotFound:
-            if PREFECT_API_URL.value():  # else the server is this run's own
+            if PREFECT_API_URL.value() and not is_temporary():
                 logger.warning("the server has no limit gpu: python -m flows.automations makes it")
             return
     if limit.active_slots + count > limit.limit:

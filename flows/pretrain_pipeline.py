@@ -4,6 +4,11 @@ As a deployment it runs on the project's server; `python -m flows.pretrain_pipel
 process, reporting to the project's server if that is up, else to a temporary one.
 """
 
+if __name__ == "__main__":  # both take seconds: the server that the run may need, and the imports below
+    from flows.temporary import serve_here
+
+    serve_here()
+
 import argparse
 import functools
 import logging
@@ -19,6 +24,7 @@ from prefect.states import Completed, Failed
 
 from c2p.profiles import PARTS, leave_out
 from c2p.profiles import use as use_profile
+from flows.ahead import import_ahead, wait_for_import
 from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
@@ -86,6 +92,7 @@ def pretrain_pipeline(
                 done(name, "current")
 
             names = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
+            import_ahead(names[len(rows) :])
             with open_runners(runner, names) as runner_of, without_heartbeats():
                 while len(rows) < len(names):
                     name = names[len(rows)]
@@ -112,6 +119,7 @@ def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -
 
     def execute(command: str) -> None:
         call = parse_command(command)
+        wait_for_import(name)
         with gpu_for(name, root=root):
             if call:
                 with heard_by(show_steps(name)):

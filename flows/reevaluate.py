@@ -4,6 +4,11 @@ As a deployment it runs by a schedule (whatever has come since) and by event (th
 prefect.yaml. `python -m flows.reevaluate [CHECKPOINT]` runs it in this process.
 """
 
+if __name__ == "__main__":  # both take seconds: the server that the run may need, and the imports below
+    from flows.temporary import serve_here
+
+    serve_here()
+
 import argparse
 import base64
 import functools

@@ -19,7 +19,7 @@ from typing import Any
 
 from c2p.data.files import write_json
 from flows.clocks import stop_clocks
-from flows.database import database_settings
+from flows.database import begin_database, database_settings
 from tasks.project_server import HOME, PROCESSES, is_alive, read_processes
 
 POOLS = ("c2p", "gpu")
@@ -48,6 +48,8 @@ def start(root: Path) -> str:
         state = {"port": port, "url": f"http://127.0.0.1:{port}", **workers}
         stop_clocks(root / HOME, next(iter(database.values()), None))
         arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        if not database:
+            begin_database(root / HOME / "prefect.db")
         state["server"] = _start(root, state["url"], "server", arguments, database)
         write_json(root / PROCESSES, state)
     _wait_until_healthy(root, state)

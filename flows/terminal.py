@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from flows.temporary import is_temporary, wait_until_ready
 from tasks.stage import configure_logging, exit_code, report
 
 logger = logging.getLogger("flows.terminal")
@@ -16,6 +17,9 @@ def run_here(run: Callable[[], Any], show: Callable[[Any], object]) -> int:
     """
     try:
         configure_logging()
+        wait_until_ready()
+        if is_temporary():  # its pages can't be seen, and it is gone when the run is
+            logging.getLogger("prefect.flow_runs").addFilter(_is_no_address)
         outcome = run().result(raise_on_failure=False)
     except KeyboardInterrupt:
         return 130
@@ -26,3 +30,7 @@ def run_here(run: Callable[[], Any], show: Callable[[Any], object]) -> int:
         return exit_code(outcome)
     show(outcome)
     return 0
+
+
+def _is_no_address(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("View at ")
