@@ -1,7 +1,8 @@
-"""The modules of stages that are still to run, imported while worker processes are busy with the first ones.
+"""What is known of the stages that are still to run.
 
-PyTorch and what stands on it take seconds to import. The stages' modules are imported in the order in which they run,
-by one thread, and a stage begins when its own is there; so no two threads import the same package at once.
+Their modules are imported while worker processes are busy with the first ones: PyTorch and what stands on it
+take seconds. One thread imports them in the order in which they run, and a stage begins when its own is there; so no
+two threads import the same package at once.
 """
 
 import importlib
@@ -12,6 +13,17 @@ from contextvars import ContextVar
 from types import MappingProxyType
 
 _IMPORTED: ContextVar[Mapping[str, threading.Event]] = ContextVar("imported", default=MappingProxyType({}))
+_LATER: ContextVar[Sequence[str]] = ContextVar("later", default=())
+
+
+def set_later(stages: Sequence[str]) -> None:
+    """Note which stages come after the one that is called next: no parameter of its run, as it is nobody's choice."""
+    _LATER.set(stages)
+
+
+def later() -> Sequence[str]:
+    """The stages last noted; none where a stage runs by itself."""
+    return _LATER.get()
 
 
 def import_ahead(stages: Sequence[str]) -> None:

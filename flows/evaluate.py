@@ -25,7 +25,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from c2p.params import load
 from flows.parts import part
-from flows.terminal import run_here
+from flows.terminal import leave, run_here
 from tasks.layout import Layout
 from tasks.shard_map import WorkerDied, WorkerPool
 from tasks.stage import configure_logging
@@ -162,4 +162,4 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

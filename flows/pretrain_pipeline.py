@@ -24,7 +24,7 @@ from prefect.states import Completed, Failed
 
 from c2p.profiles import PARTS, leave_out
 from c2p.profiles import use as use_profile
-from flows.ahead import import_ahead, wait_for_import
+from flows.ahead import import_ahead, later, set_later, wait_for_import
 from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
@@ -32,9 +32,9 @@ from flows.heartbeat import heartbeat, without_heartbeats
 from flows.part_map import map_parts
 from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
-from flows.terminal import run_here
+from flows.terminal import leave, run_here
 from tasks.artifacts import publish_run, show_steps
-from tasks.dvc_stage import Busy, plan, reproduce, skip_current
+from tasks.dvc_stage import Busy, plan, reproduce
 from tasks.events import stage_done
 from tasks.progress import heard_by
 from tasks.shard_map import WorkerDied
@@ -98,10 +98,11 @@ def pretrain_pipeline(
                     name = names[len(rows)]
                     use(chosen := runner_of(name))
                     options: Any = {"task_runner": chosen.task_runner, "timeout_seconds": limit}
-                    outcome: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
-                    done(name, outcome)
-                    if not force:
-                        skip_current(names[len(rows) :], skip, root=root)
+                    set_later(() if force else names[len(rows) + 1 :])
+                    result: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
+                    done(name, result[0])
+                    for current in result[1]:
+                        skip(current)
     except FlowRunTimeoutError:
         error = RuntimeError(f"{name}: not done after {limit / 3600:g} hours (C2P_STAGE_HOURS)")
         return Failed(message=str(error), data=error)
@@ -113,7 +114,10 @@ def pretrain_pipeline(
 
 @flow(name="stage", flow_run_name="{name}", persist_result=False)
 def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -> Any:
-    """Bring one stage of dvc.yaml up to date; the run ends `Cached` where nothing had to be made."""
+    """Bring one stage of dvc.yaml up to date; the run ends `Cached` where nothing had to be made.
+
+    Returns what happened, and which of the stages that come next are then current.
+    """
     root = Path.cwd()
     map_ = functools.partial(map_parts, name, runner_in_use())
 
@@ -127,15 +131,16 @@ def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -
             else:
                 run_command(command, root)
 
+    current: list[str] = []
+    options: Any = {"root": root, "force": force, "pull": pull, "later": later(), "skip": current.append}
     try:
         with heartbeat():
-            outcome = patiently(
-                lambda: reproduce(name, execute, root=root, force=force, pull=pull),
-                minutes=wait,
-            )
+            outcome = patiently(lambda: reproduce(name, execute, **options), minutes=wait)
     except (Busy, ValueError, OSError, WorkerDied) as error:
         return Failed(message=str(error), data=error)
-    return outcome if outcome == "ran" else Completed(name="Cached", message=outcome, data=outcome)
+    if outcome == "ran":
+        return outcome, current
+    return Completed(name="Cached", message=outcome, data=(outcome, current))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -169,4 +174,4 @@ def _show(outcomes: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -26,7 +26,7 @@ from prefect.states import Completed, Failed
 from c2p.evaluation.history import Drop, Row, append_history, find_drops, format_history, read_history
 from c2p.params import Params, load
 from flows.evaluate import SETS_AT_A_TIME, evaluate_sets
-from flows.terminal import run_here
+from flows.terminal import leave, run_here
 from tasks.checkpoints import (
     Checkpoint,
     Trial,
@@ -199,4 +199,4 @@ def _show(new: Sequence[Row]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

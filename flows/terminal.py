@@ -1,8 +1,12 @@
 """A flow run in this process for somebody at a terminal: its outcome in words, its error in one line, an exit code."""
 
+import atexit
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from flows.temporary import is_temporary, wait_until_ready
 from tasks.stage import configure_logging, exit_code, report
@@ -30,6 +34,15 @@ def run_here(run: Callable[[], Any], show: Callable[[Any], object]) -> int:
         return exit_code(outcome)
     show(outcome)
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process after all that has to be done at its end, but without clearing away what it has imported."""
+    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter itself: threads first
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _is_no_address(record: logging.LogRecord) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import re
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -67,15 +67,8 @@ def plan(
         raise
 
 
-def skip_current(names: Sequence[str], skip: Callable[[str], None], *, root: Path) -> None:
-    """Tell `skip` the first of these stages in which nothing has changed, as `plan` does."""
-    with contextlib.suppress(DvcException), _open(root) as repo, repo.lock:
-        stages = {stage.addressing: stage for stage in repo.index.stages}  # reads dvc.yaml and dvc.lock once
-        _skip_current([stages[name] for name in names], skip)
-
-
-def _skip_current(stages: Sequence[Stage], skip: Callable[[str], None]) -> None:
-    with contextlib.suppress(DvcException):
+def _skip_current(stages: Iterable[Stage], skip: Callable[[str], None]) -> None:
+    with contextlib.suppress(DvcException):  # a stage that can't be looked at is for `reproduce`
         for stage in stages:
             if stage.changed():
                 return
@@ -83,9 +76,18 @@ def _skip_current(stages: Sequence[Stage], skip: Callable[[str], None]) -> None:
 
 
 def reproduce(
-    name: str, execute: Callable[[str], None], *, root: Path, force: bool = False, pull: bool = False
+    name: str,
+    execute: Callable[[str], None],
+    *,
+    root: Path,
+    force: bool = False,
+    pull: bool = False,
+    later: Sequence[str] = (),
+    skip: Callable[[str], None] = lambda name: None,
 ) -> Outcome:
     """Bring one stage up to date, its upstream left as it is; `execute` runs its command.
+
+    `skip` is told the first of the stages `later` in which nothing has changed then, as `plan` does.
 
     `force` runs the body though nothing has changed. With `pull`, what is missing and needed comes from DVC's remote,
     what is missing and not needed stays so, and a stage whose missing output no remote can have (`cache: false`) runs.
@@ -122,6 +124,8 @@ def reproduce(
         done = stage.reproduce(**options)
         if done:
             write_entry(stage)
+        # What dvc.yaml and dvc.lock say of the others was read for this one: that is most of what a look costs.
+        _skip_current((stage.dvcfile.stages[other] for other in later), skip)
         return done
 
     try:
