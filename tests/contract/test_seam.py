@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 from toy_project import STAGES, Project
@@ -194,3 +195,25 @@ def test_two_threads_two_stages_are_both_recorded(project: Project) -> None:
     assert b"  grow:" in project.lock
     assert b"  vary@1:" in project.lock
     assert set(bring(project, "grow", "vary@1").values()) == {"current"}
+
+
+def test_what_comes_later_is_looked_at_up_to_the_first_that_has_changed(project: Project) -> None:
+    bring(project)
+    names = plan(root=project.root)
+    skipped: list[str] = []
+
+    def execute(command: str) -> None:
+        execute_in(project, command)
+
+    options: dict[str, Any] = {"root": project.root, "skip": skipped.append}
+    assert reproduce(names[0], execute, later=names[1:], **options) == "current"
+    assert skipped == names[1:]
+    project.replace("params.yaml", "points: 1024", "points: 512")
+    changed = plan(["count"], root=project.root)  # grow, and what counts it
+    others = [name for name in names if name not in changed]
+    skipped.clear()
+    assert reproduce("grow", execute, later=["vary@0", "count", *others], **options) == "ran"
+    assert skipped == ["vary@0"], "count must run, and what follows is for the next look"
+    skipped.clear()
+    assert reproduce("count", execute, later=["nothing-of-the-kind", *others], **options) == "ran"
+    assert skipped == []
