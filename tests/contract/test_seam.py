@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -63,9 +62,7 @@ def test_lock_is_byte_for_byte_that_of_dvc_repro(project: Project) -> None:
 def test_each_way_in_skips_what_the_other_finished(project: Project) -> None:
     project.run("dvc", "repro")
     made = project.made()
-    begin = time.perf_counter()
     assert set(bring(project).values()) == {"current"}
-    assert time.perf_counter() - begin < 5
     assert project.made() == made
     bring(project, force=True)
     made = project.made()
