@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 from flows.database import begin_database
-from flows.server import HOME, running_url
+from tasks.project_server import HOME, running_url
 
 START_SECONDS = 120
 _STOP_SECONDS = 5
