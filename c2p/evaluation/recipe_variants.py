@@ -36,13 +36,17 @@ class Variant:
         return f"{self.tuned}-{self.alignment}"
 
     def recipe(self, settings: Cg3d, *, seed: int, epochs: int) -> Cg3d:
-        """The section cg3d of one training: the last epoch is the one that is taken."""
+        """The section cg3d of one training: the last epoch is the one that is taken.
+
+        Without clutter, which is not the paper's, whose claims these trainings test.
+        """
         return dataclasses.replace(
             settings,
             tuned=self.tuned,
             alignment=self.alignment,
             seeds=(seed,),
             epochs=epochs,
+            clutter=0.0,
             checkpoint_every=epochs,
             keep_last=1,
             keep_best=1,
