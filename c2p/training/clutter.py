@@ -76,12 +76,12 @@ def one_side(cloud: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     across = np.cross(ahead, np.eye(3)[np.abs(ahead).argmin()])
     across /= np.linalg.norm(across)
     sight = np.stack([across, np.cross(ahead, across)], axis=1)
-    cells = np.floor(cloud @ sight / CELL).astype(np.int64)
-    _, cell = np.unique(cells, axis=0, return_inverse=True)
+    column, row = np.floor(cloud @ sight / CELL).astype(np.int64).T
+    cell = (column - column.min()) * (np.ptp(row) + 1) + row - row.min()
     depth = cloud @ ahead
-    nearest = np.full(len(cloud), np.inf)
-    np.minimum.at(nearest, cell.reshape(-1), depth)
-    return cloud[depth <= nearest[cell.reshape(-1)] + CELL]
+    nearest = np.full(cell.max() + 1, np.inf)
+    np.minimum.at(nearest, cell, depth)
+    return cloud[depth <= nearest[cell] + CELL]
 
 
 def ground(cloud: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
