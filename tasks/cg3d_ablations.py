@@ -1,6 +1,6 @@
 """Stage cg3d_ablations: CG3D's recipe with one part changed at a time, and what tuning makes the image tower forget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from c2p.evaluation.features import digest_array, one_thread
 from c2p.evaluation.forgetting import classes_left_out
 from c2p.evaluation.predictions import PredictionTable
 from c2p.evaluation.recipe_variants import (
+    PUBLISHED,
     VARIANTS,
     Measures,
     Outcome,
@@ -94,7 +95,9 @@ def run(params: Params, root: Path, map_: Map) -> None:
     side_by_side(make_outcome, todo, names=[f"{job.variant.slug} seed {job.seed}" for job in todo])
     outcomes: dict[Variant, dict[int, Outcome]] = {variant: {} for variant in VARIANTS}
     for (variant, seed), job in jobs.items():
-        outcomes[variant][seed] = read_outcome(_outcome_file(job))
+        outcome = read_outcome(_outcome_file(job))
+        shown = outcomes[PUBLISHED][seed].pictures if variant.blind else outcome.pictures
+        outcomes[variant][seed] = replace(outcome, pictures=shown)
     measures = _measures(params, layout, left_out)
     metrics = {
         "inputs": digest_array(np.array(inputs))[:REVISION_DIGITS],
@@ -135,10 +138,14 @@ def _outcome(job: VariantJob) -> Outcome:
         text = torch.from_numpy(class_text(encode_prompts(clip, classes, templates)))
         return (encode_clouds(encoder, torch.from_numpy(points)) @ text.T).numpy()
 
+    pictures = np.zeros((0, 0, 0), np.float32)
+    if not job.variant.blind:
+        reader = ViewReader(manifest, manifest.split("val"), threads=worker_count())
+        pictures = _pictures(tower, reader, params, device)
     return Outcome(
         validation=cosines(read_points(manifest, "val").points, manifest.classes),
         test=cosines(test.test.points, test.classes),
-        pictures=_pictures(tower, ViewReader(manifest, manifest.split("val"), threads=worker_count()), params, device),
+        pictures=pictures,
     )
 
 

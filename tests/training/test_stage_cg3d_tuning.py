@@ -85,7 +85,7 @@ def _left(root: Path, stage: str) -> list[bytes]:
 
 
 def _pieces(root: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in (root / ".c2p/evaluation").glob("*.[ns]*")}
+    return {path: path.stat().st_mtime_ns for path in (root / ".c2p/evaluation").glob("[!.]*.[ns]*")}
 
 
 def test_figures_of_fine_tuning_are_those_of_its_predictions(done: Path) -> None:
