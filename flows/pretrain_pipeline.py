@@ -69,6 +69,7 @@ def pretrain_pipeline(
     configure_logging()
     root, begin = Path.cwd(), time.monotonic()
     rows: list[tuple[str, str, float]] = []
+    renewed: set[str] = set()
 
     def done(name: str, outcome: str) -> None:
         nonlocal begin
@@ -91,16 +92,19 @@ def pretrain_pipeline(
                 record(name)
                 done(name, "current")
 
-            names = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
+            needs = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
+            names = list(needs)
             import_ahead(names[len(rows) :])
             with open_runners(runner, names) as runner_of, without_heartbeats():
                 while len(rows) < len(names):
                     name = names[len(rows)]
                     use(chosen := runner_of(name))
                     options: Any = {"task_runner": chosen.task_runner, "timeout_seconds": limit}
-                    set_later(() if force else names[len(rows) + 1 :])
+                    set_later(() if force else _worth_a_look(names[len(rows) :], needs, renewed))
                     result: Any = stage.with_options(**options)(name, force=force, pull=pull, wait=wait)
                     done(name, result[0])
+                    if result[0] != "current":
+                        renewed.add(name)
                     for current in result[1]:
                         skip(current)
     except FlowRunTimeoutError:
@@ -141,6 +145,15 @@ def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -
     if outcome == "ran":
         return outcome, current
     return Completed(name="Cached", message=outcome, data=(outcome, current))
+
+
+def _worth_a_look(names: Sequence[str], needs: Mapping[str, Sequence[str]], renewed: set[str]) -> Sequence[str]:
+    """The stages after the first, which runs now; none where the next reads what this run has made or is making.
+
+    Such a one is nearly always out of date, and to look costs a third of a second; `reproduce` looks at it anyhow.
+    """
+    now, *later = names
+    return [] if later and not {now, *renewed}.isdisjoint(needs[later[0]]) else later
 
 
 def main(arguments: Sequence[str]) -> int:

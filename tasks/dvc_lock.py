@@ -4,6 +4,7 @@ That round trip costs up to a second a stage in a graph of this size. Here the e
 former ones, to the bytes that DVC would leave; a file that looks any different from DVC's own writing is left to DVC.
 """
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def with_entry(text: str, entry: dict[str, Any]) -> str | None:
     return after if as_wanted else None
 
 
+@functools.lru_cache(maxsize=2)  # what one stage has left the next one finds
 def _stages(text: str) -> dict[str, Any]:
     """All that a lock file says; empty where that isn't stages alone."""
     try:

@@ -40,8 +40,8 @@ class Busy(RuntimeError):
 
 def plan(
     targets: Sequence[str] = (), *, root: Path, pull: bool = False, skip: Callable[[str], None] | None = None
-) -> list[str]:
-    """Return the stages that `targets` (default: all) need, upstream first, as dvc.yaml has them.
+) -> dict[str, list[str]]:
+    """Return the stages that `targets` (default: all) need, upstream first, each with those whose outputs it reads.
 
     `pull` fetches from DVC's remote what it has noted of earlier runs (its run cache), for `reproduce` to find. `skip`
     is told the first of the stages, in order, in which nothing has changed, up to one that can't be skipped; what
@@ -55,10 +55,11 @@ def plan(
                 with contextlib.suppress(RunCacheNotSupported):  # no remote, or one that keeps no notes
                     repo.stage_cache.pull(None)
             goals = [stage for target in targets for stage in repo.stage.collect(target)]
-            stages = plan_repro(get_active_graph(repo.index.graph), goals or None)
+            graph = get_active_graph(repo.index.graph)
+            stages = plan_repro(graph, goals or None)
             if skip:
                 _skip_current(stages, skip)
-            return [stage.addressing for stage in stages]
+            return {stage.addressing: [need.addressing for need in graph.successors(stage)] for stage in stages}
     except DvcException as error:
         raise ValueError(_one_line(error)) from error
     except Exception as error:
@@ -124,7 +125,6 @@ def reproduce(
         done = stage.reproduce(**options)
         if done:
             write_entry(stage)
-        # What dvc.yaml and dvc.lock say of the others was read for this one: that is most of what a look costs.
         _skip_current((stage.dvcfile.stages[other] for other in later), skip)
         return done
 
