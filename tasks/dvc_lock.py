@@ -4,7 +4,6 @@ That round trip costs up to a second a stage in a graph of this size. Here the e
 former ones, to the bytes that DVC would leave; a file that looks any different from DVC's own writing is left to DVC.
 """
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from c2p.data.files import write_text
 
 HEAD = "schema: '2.0'\nstages:\n"
 _KEY = re.compile(r"^  [^ \n].*:$", re.MULTILINE)
+_known: list[str] = []
+"""The text that this process has last made, which needs no second look when the next stage finds it."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -39,26 +40,34 @@ def with_entry(text: str, entry: dict[str, Any]) -> str | None:
 
     None: the text isn't as DVC writes it (comments, other keys, another style).
     """
-    block = dumps_yaml({"schema": "2.0", "stages": entry}).removeprefix(HEAD)
     starts = [match.start() for match in _KEY.finditer(text, len(HEAD))]
-    if not text.startswith(HEAD) or starts[:1] not in ([], [len(HEAD)]) or not text.endswith("\n"):
+    if not _is_dvcs(text, starts):
         return None
+    block = dumps_yaml({"schema": "2.0", "stages": entry}).removeprefix(HEAD)
     key = block[: block.index("\n") + 1]
     found = [number for number, start in enumerate(starts) if text.startswith(key, start)]
     begin, end = len(text), len(text)
     if found:
         begin, end = starts[found[0]], [*starts, len(text)][found[0] + 1]
     after = text[:begin] + block + text[end:]
-    wanted = {**_stages(text), **_stages(HEAD + block)}
-    as_wanted = _stages(after) == wanted and len(_KEY.findall(after)) == len(wanted) and "#" not in text
-    return after if as_wanted else None
+    _known[:] = [after]
+    return after
 
 
-@functools.lru_cache(maxsize=2)  # what one stage has left the next one finds
-def _stages(text: str) -> dict[str, Any]:
-    """All that a lock file says; empty where that isn't stages alone."""
+def _is_dvcs(text: str, starts: list[int]) -> bool:
+    """Whether a lock file holds stages alone, each at one of these places."""
+    if [text] == _known:
+        return True
+    if not text.startswith(HEAD) or starts[:1] not in ([], [len(HEAD)]) or not text.endswith("\n") or "#" in text:
+        return False
     try:
         content = yaml.load(text, _LOADER)
     except yaml.YAMLError:
-        return {}
-    return dict(content["stages"] or {}) if set(content) == {"schema", "stages"} else {}
+        return False
+    names = [text[start : text.index("\n", start)].strip().removesuffix(":") for start in starts]
+    return set(content) == {"schema", "stages"} and [_written(name) for name in content["stages"] or {}] == names
+
+
+def _written(name: Any) -> str:
+    """A key as DVC writes it."""
+    return dumps_yaml({name: 0}).removesuffix(": 0\n")
