@@ -125,6 +125,35 @@ def test_one_alignment_leaves_the_other_out(tmp_path: Path, alignment: str, tune
     assert all(row[alignment] > 0 and row[other] == 0 for row in history)
 
 
+def test_an_encoder_drawn_to_texts_and_the_tower_beside_it_know_nothing_of_each_other(tmp_path: Path) -> None:
+    text, both, alone = (
+        run_triplets(tmp_path / name, machine=ONCE, epochs=2, alignment=alignment, tuned=tuned)[0]
+        for name, alignment, tuned in (
+            ("text", "text", "prompts"),
+            ("both", "both", "prompts"),
+            ("alone", "text", "nothing"),
+        )
+    )
+    assert all(torch.equal(tensor, text[name]) for name, tensor in alone.items())
+    assert torch.equal(both["tower.network.prompts"], text["tower.network.prompts"])
+
+
+def test_clutter_resumes_to_the_same_bits(tmp_path: Path) -> None:
+    whole, history, _ = run_triplets(tmp_path / "whole", epochs=2, clutter=0.7)
+
+    def stop(step: int, steps: int, values: dict[str, float]) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_triplets(tmp_path / "cut", epochs=2, clutter=0.7, on_step=stop)
+    assert saved_step(tmp_path / "cut") == 3
+    again, rows, _ = run_triplets(tmp_path / "cut", epochs=2, clutter=0.7)
+    assert rows == history and all(torch.equal(tensor, again[name]) for name, tensor in whole.items())
+    clean, _, _ = run_triplets(tmp_path / "clean", epochs=2)
+    assert any(not torch.equal(tensor, clean[name]) for name, tensor in whole.items())
+
+
 def test_the_clips_own_temperature_where_none_is_set(tmp_path: Path) -> None:
     clip = make_clip()
     own, _, _ = run_triplets(tmp_path / "own", clip=clip, machine=ONCE, temperature=0.0, epochs=1)
