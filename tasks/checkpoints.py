@@ -98,6 +98,9 @@ def frozen_trials(root: Path, params: Params, checkpoints: Sequence[Checkpoint])
     Raises ValueError: no teacher. FileNotFoundError: a file vanished at this moment, for another run is making it.
     """
     layout = Layout(root)
+    if not checkpoints:
+        yield []
+        return
     if not (layout.clip / WEIGHTS).is_file():
         raise ValueError(f"{layout.clip}: no {WEIGHTS}; make it with `dvc repro teacher`")
     folder = Store(root).folder(key("snapshot", uuid.uuid4().hex))  # after a kill, `c2p store prune` takes it
