@@ -62,27 +62,32 @@ def gather(values: Tensor, indices: Tensor) -> Tensor:
 
 
 def _is_for_kernels(points: Tensor) -> bool:
-    """Whether compiled loops can read them: on CPUs these take a third of the time of PyTorch's sorts."""
+    """Whether numpy and compiled loops can read them: on CPUs these take half the time of PyTorch's sorts."""
     return points.device.type == "cpu" and points.dtype in (torch.float32, torch.float64)
 
 
-@kernel
 def _lexicographic(points: np.ndarray) -> np.ndarray:
     """Places of each cloud's points sorted by x, then y, then z: (B, P, 3) to (B, P) int64."""
-    places = np.empty(points.shape[:2], np.int64)
+    places = points[..., 0].argsort(1, kind="stable")
+    _sort_equal(points, places)
+    return places
+
+
+@kernel
+def _sort_equal(points: np.ndarray, places: np.ndarray) -> None:
+    """Sort by y, then z, points of the same x, in place; places (B, P) come sorted by x. Flat sides have many."""
     for b in range(len(points)):
         cloud, place = points[b], places[b]
-        place[:] = np.argsort(np.ascontiguousarray(cloud[:, 0]), kind="mergesort")
-        begin = 0
-        for end in range(1, len(place) + 1):
-            if end < len(place) and cloud[place[end], 0] == cloud[place[begin], 0]:
-                continue
-            if end - begin > 1:  # points of the same x: flat sides have many
-                run = place[begin:end].copy()
-                run = run[np.argsort(np.ascontiguousarray(cloud[run, 2]), kind="mergesort")]
-                place[begin:end] = run[np.argsort(np.ascontiguousarray(cloud[run, 1]), kind="mergesort")]
-            begin = end
-    return places
+        for end in range(1, len(place)):
+            own, at = place[end], end
+            x, y, z = cloud[own, 0], cloud[own, 1], cloud[own, 2]
+            while at > 0:
+                other = cloud[place[at - 1]]
+                if other[0] != x or other[1] < y or (other[1] == y and other[2] <= z):
+                    break
+                place[at] = place[at - 1]
+                at -= 1
+            place[at] = own
 
 
 @kernel
