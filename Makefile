@@ -48,10 +48,12 @@ clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build *.egg-info
 	find c2p tasks flows tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
+# pip compiles on one core. Files of later Pythons fail, which nobody imports here.
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later; name it: make PYTHON=/path/to/python3" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[test]"
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true
 	$(BIN)/python -m flows.database
 	touch $@
 
