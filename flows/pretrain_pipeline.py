@@ -24,7 +24,7 @@ from prefect.states import Completed, Failed
 
 from c2p.profiles import PARTS, leave_out
 from c2p.profiles import use as use_profile
-from flows.ahead import import_ahead, later, set_later, wait_for_import
+from flows.ahead import import_ahead, later, set_later, wait_for_import, warm_up
 from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
@@ -32,6 +32,7 @@ from flows.heartbeat import heartbeat, without_heartbeats
 from flows.part_map import map_parts
 from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
+from flows.temporary import is_temporary
 from flows.terminal import leave, run_here
 from tasks.artifacts import publish_run, show_steps
 from tasks.dvc_stage import Busy, plan, reproduce
@@ -107,12 +108,14 @@ def pretrain_pipeline(
                         renewed.add(name)
                     for current in result[1]:
                         skip(current)
+                for name in names:
+                    runner_of(name).close()
+                publish_run(root, rows)
     except FlowRunTimeoutError:
         error = RuntimeError(f"{name}: not done after {limit / 3600:g} hours (C2P_STAGE_HOURS)")
         return Failed(message=str(error), data=error)
     except Exception as error:
         return Failed(message=str(error), data=error)
-    publish_run(root, rows)
     return {name: outcome for name, outcome, _ in rows}
 
 
@@ -177,6 +180,8 @@ def main(arguments: Sequence[str]) -> int:
         help="turn this part off in params.yaml first (cg3d)",
     )
     given = parser.parse_args(arguments)
+    if is_temporary():
+        warm_up(given.targets)
     with without_heartbeats():
         return run_here(lambda: pretrain_pipeline(**vars(given), return_state=True), _show)
 

@@ -40,6 +40,8 @@ class Runner:
     """Parts that wait or run at a time."""
     stop: Callable[[], None]
     """Ends what runs, at an interrupt."""
+    close: Callable[[], None]
+    """Begins to end the workers once all is done."""
 
 
 _IN_USE: ContextVar[Runner] = ContextVar("runner")
@@ -67,7 +69,7 @@ def open_runners(name: RunnerName, stages: list[str]) -> Iterator[Callable[[str]
             stack.enter_context(temporary_settings({PREFECT_API_URL: _api_url()}))
             task_runner = {"dask": _dask, "ray": _ray}[name](stack)
             window = WINDOW if _address() else 2 * pool.workers
-            there = Runner(task_runner, _remote_call, window, lambda: None)
+            there = Runner(task_runner, _remote_call, window, lambda: None, lambda: None)
         yield lambda stage: there if _spread(stage) else here
 
 
@@ -78,6 +80,7 @@ def of_processes(pool: WorkerPool) -> Runner:
         lambda function, job: functools.partial(pool.run, function, job),
         2 * pool.workers,
         pool.stop,
+        pool.close,
     )
 
 

@@ -78,6 +78,7 @@ class WorkerPool:
         self._stopped = False
         self._executor: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
+        self._closing: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         return self
@@ -85,14 +86,20 @@ class WorkerPool:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and not issubclass(kind, Exception):
             self.stop()
+        self.close()
+        if self._closing:
+            self._context.wait()
+        for closing in self._closing:
+            closing.join()
+
+    def close(self) -> None:
+        """Begin to end the workers, which have nothing left to do; leaving the `with` block waits until they have."""
         with self._lock:
             executor, self._executor = self._executor, None
         if executor:
             # The executor's own threads must have ended before the interpreter ends, else they race for its pipes.
-            closing = threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True})
-            closing.start()
-            self._context.wait()
-            closing.join()
+            self._closing.append(threading.Thread(target=executor.shutdown, kwargs={"cancel_futures": True}))
+            self._closing[-1].start()
 
     def stop(self) -> None:
         """End the workers at once, for an interrupt; whoever waits for a job gets PoolStopped."""

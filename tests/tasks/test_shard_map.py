@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 
 from c2p.workers import worker_count
@@ -94,6 +95,18 @@ def test_killed_worker_is_named_and_the_pool_goes_on(pool: WorkerPool, jobs: Mod
     with pytest.raises(WorkerDied, match="C2P_WORKERS=1"):
         pool.map(jobs.die, range(3))
     assert pool.map(jobs.square, range(3)) == [0, 1, 4]
+
+
+def test_a_closed_pool_has_ended_its_workers_when_its_block_ends(jobs: ModuleType) -> None:
+    with WorkerPool(2) as pool:
+        pool.close()  # none has started
+        first = {pid for pid, *_ in pool.map(jobs.facts, range(4))}
+        pool.close()
+        pool.close()
+        second = {pid for pid, *_ in pool.map(jobs.facts, range(4))}  # a job after all: other workers
+        pool.close()
+    assert first.isdisjoint(second)
+    assert not any(psutil.pid_exists(pid) for pid in first | second)
 
 
 def test_pool_without_jobs_starts_no_process() -> None:
