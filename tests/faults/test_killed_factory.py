@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from compiled import copy_compiled
 from small_factory import REPOSITORY, STAGES, Print, half_made, make_factory, outs, pieces, prints
 
 KILLS = 50
@@ -165,6 +166,7 @@ def test_the_real_commands_killed_in_turn(driver: Driver, undisturbed: Undisturb
     for name in ("c2p", "tasks", ".dvc"):
         ignored = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
         shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+    copy_compiled(folder)
     for name in (".dvcignore", ".gitignore", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, folder)
     subprocess.run(["git", "init", "-q", folder], check=True)

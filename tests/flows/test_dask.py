@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from compiled import copy_compiled
 from test_data_stages import BAD, contents, good_members, make_project, run, set_params
 
 from c2p.data import places
@@ -28,6 +29,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     leave_out = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
     for name in ("c2p", "tasks", "flows", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=leave_out)
+    copy_compiled(folder)
     for name in ("dvc.yaml", ".dvcignore", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     subprocess.run(["git", "init", "-q", folder], check=True)
