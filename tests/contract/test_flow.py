@@ -104,7 +104,7 @@ def test_bare_deployment_name_runs_to_the_lock_of_dvc_repro(served: Project, iso
     assert "Traceback" not in output
     assert served.lock == lock_of_dvc_repro(isolated, 1024)
 
-    runs = ask(served, "flow_runs")
+    runs = [run for run in ask(served, "flow_runs") if not run["auto_scheduled"]]  # the nightly ones are to come
     subflows = {run["name"]: run for run in runs if run["parent_task_run_id"]}
     assert sorted(subflows) == sorted(STAGES)
     assert {run["state"]["name"] for run in runs} == {"Completed"}
