@@ -47,10 +47,10 @@ def start(root: Path) -> str:
                 _end(entry)
         state = {"port": port, "url": f"http://127.0.0.1:{port}", **workers}
         stop_clocks(root / HOME, next(iter(database.values()), None))
-        arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        command = ["flows.garbage", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         if not database:
             begin_database(root / HOME / "prefect.db")
-        state["server"] = _start(root, state["url"], "server", arguments, database)
+        state["server"] = _start(root, state["url"], "server", command, database)
         write_json(root / PROCESSES, state)
     _wait_until_healthy(root, state)
     _run(root, state["url"], "flows.pools")
@@ -63,8 +63,8 @@ def start(root: Path) -> str:
         outcome.result()
     for pool in served:
         if not is_alive(state.get(name := _WORKERS[pool])):
-            arguments = ["worker", "start", "--pool", pool, "--type", "process", "--name", pool]
-            state[name] = _start(root, state["url"], name, arguments)
+            command = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
+            state[name] = _start(root, state["url"], name, command)
             write_json(root / PROCESSES, state)
     return str(state["url"])
 
@@ -107,13 +107,13 @@ def environment(root: Path, url: str) -> dict[str, str]:
 
 
 def _start(
-    root: Path, url: str, part: str, arguments: list[str], settings: Mapping[str, str] = MappingProxyType({})
+    root: Path, url: str, part: str, command: list[str], settings: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     import psutil
 
     with _log(root, part).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, "-m", *command],
             cwd=root,
             env={**environment(root, url), **settings},
             stdin=subprocess.DEVNULL,

@@ -103,6 +103,9 @@ def stop() -> None:
 
 def _serve(descriptor: int) -> None:
     """Be the server, on a socket that listens, until standard input ends: with the process that started this one."""
+    from flows.garbage import collect_aside
+
+    collect_aside()
     import uvicorn
 
     def end_with_parent() -> None:
