@@ -10,24 +10,22 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from pathlib import Path
 from types import MappingProxyType
 
-from tasks.dvc_stage import plan
+from flows.look import stages_to_run
 
 _IMPORTED: ContextVar[Mapping[str, threading.Event]] = ContextVar("imported", default=MappingProxyType({}))
 _LATER: ContextVar[Sequence[str]] = ContextVar("later", default=())
 
 
-def warm_up(targets: Sequence[str]) -> None:
-    """Look at the stages as a run will, and import the first that has to run: for the time in which a server starts.
+def warm_up() -> None:
+    """Import what the first stage that has to run needs: for the time in which a server starts.
 
-    Nothing comes of it but that the run finds loaded what it needs; what goes wrong here goes wrong there again.
+    Nothing comes of it but that the run finds it loaded; what goes wrong here goes wrong there again.
     """
-    current: list[str] = []
     with suppress(Exception):
-        names = [*plan(targets, root=Path.cwd(), skip=current.append)]
-        for name in names[len(current) : len(current) + 1]:
+        for name in stages_to_run()[:1]:
+            importlib.import_module("tasks.dvc_stage")
             importlib.import_module(_module(name))
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tasks.dvc_stage import Busy
+from tasks.busy import Busy
 
 logger = logging.getLogger(__name__)
 

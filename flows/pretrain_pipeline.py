@@ -4,10 +4,14 @@ As a deployment it runs on the project's server; `python -m flows.pretrain_pipel
 process, reporting to the project's server if that is up, else to a temporary one.
 """
 
-if __name__ == "__main__":  # both take seconds: the server that the run may need, and the imports below
+if __name__ == "__main__":  # all take seconds: the server that the run may need, DVC's look, and the imports below
+    from flows.garbage import postpone
+    from flows.look import begin_look
     from flows.temporary import serve_here
 
     serve_here()
+    begin_look()
+    postpone()
 
 import argparse
 import functools
@@ -29,13 +33,14 @@ from flows.cached import cached_runs
 from flows.commands import run_command
 from flows.gpu import gpu_for
 from flows.heartbeat import heartbeat, without_heartbeats
+from flows.look import plan_stages
 from flows.part_map import map_parts
 from flows.patience import patiently, stage_seconds
 from flows.runners import RunnerName, open_runners, runner_in_use, use
 from flows.temporary import is_temporary
 from flows.terminal import leave, run_here
 from tasks.artifacts import publish_run, show_steps
-from tasks.dvc_stage import Busy, plan, reproduce
+from tasks.busy import Busy
 from tasks.events import stage_done
 from tasks.progress import heard_by
 from tasks.shard_map import WorkerDied
@@ -93,7 +98,7 @@ def pretrain_pipeline(
                 record(name)
                 done(name, "current")
 
-            needs = plan(targets or [], root=root, pull=pull, skip=None if force else skip)
+            needs = plan_stages(targets or [], root=root, pull=pull, skip=None if force else skip)
             names = list(needs)
             import_ahead(names[len(rows) :])
             with open_runners(runner, names) as runner_of, without_heartbeats():
@@ -125,6 +130,8 @@ def stage(name: str, force: bool = False, pull: bool = False, wait: float = 0) -
 
     Returns what happened, and which of the stages that come next are then current.
     """
+    from tasks.dvc_stage import reproduce  # brings DVC, which a run that has nothing to do is done without
+
     root = Path.cwd()
     map_ = functools.partial(map_parts, name, runner_in_use())
 
@@ -181,7 +188,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     given = parser.parse_args(arguments)
     if is_temporary():
-        warm_up(given.targets)
+        warm_up()
     with without_heartbeats():
         return run_here(lambda: pretrain_pipeline(**vars(given), return_state=True), _show)
 

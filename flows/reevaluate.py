@@ -5,9 +5,11 @@ prefect.yaml. `python -m flows.reevaluate [CHECKPOINT]` runs it in this process.
 """
 
 if __name__ == "__main__":  # both take seconds: the server that the run may need, and the imports below
+    from flows.garbage import postpone
     from flows.temporary import serve_here
 
     serve_here()
+    postpone()
 
 import argparse
 import base64

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from flows.garbage import resume
 from flows.temporary import is_temporary, wait_until_ready
 from tasks.stage import configure_logging, exit_code, report
 
@@ -19,6 +20,7 @@ def run_here(run: Callable[[], Any], show: Callable[[Any], object]) -> int:
 
     Returns the exit code: 0, 2 for what the user gave, 1 for a failure, 130 for Ctrl-C.
     """
+    resume()
     try:
         configure_logging()
         wait_until_ready()

@@ -24,6 +24,7 @@ from dvc.stage.cache import RunCacheNotFoundError, RunCacheNotSupported
 from dvc.stage.decorators import rwlocked, unlocked_repo
 from dvc.stage.run import _pull_missing_deps
 
+from tasks.busy import Busy
 from tasks.dvc_lock import write_entry
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,6 @@ logging.getLogger("dvc").setLevel(logging.WARNING)
 
 Outcome = Literal["current", "restored", "ran"]
 """Nothing had changed, or the outputs came from DVC's cache, or the body ran."""
-
-
-class Busy(RuntimeError):
-    """Another process reads or writes what a stage is to write; the message names it."""
 
 
 def plan(

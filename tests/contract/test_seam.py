@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from toy_project import STAGES, Project
 
-from tasks.dvc_stage import Busy, Outcome, plan, reproduce
+from tasks.busy import Busy
+from tasks.dvc_stage import Outcome, plan, reproduce
 from tasks.shard_map import serial
 from tasks.stage import parse_command, run_stage
 

@@ -11,7 +11,7 @@ import requests
 from flows import patience
 from flows.parts import can_pass
 from flows.patience import patiently, stage_seconds
-from tasks.dvc_stage import Busy
+from tasks.busy import Busy
 from tasks.shard_map import WorkerDied
 
 
