@@ -2,24 +2,52 @@
 
 That round trip costs up to a second a stage in a graph of this size. Here the entry's lines take the place of the
 former ones, to the bytes that DVC would leave; a file that looks any different from DVC's own writing is left to DVC.
+And what this process has read or written last is not parsed again for every stage.
 """
 
+import copy
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from dvc.stage import PipelineStage
 from dvc.stage.serialize import to_lockfile
-from dvc.utils.serialize import dumps_yaml
+from dvc.utils import strictyaml
+from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from c2p.data.files import write_text
 
 HEAD = "schema: '2.0'\nstages:\n"
 _KEY = re.compile(r"^  [^ \n].*:$", re.MULTILINE)
-_known: list[str] = []
+_made: list[str] = []
 """The text that this process has last made, which needs no second look when the next stage finds it."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class _Lock:
+    """A lock file's text and what it says."""
+
+    text: str
+    content: dict[str, Any]
+
+
+_last: list[_Lock] = []
+"""The one that this process has last read or made."""
+
+
+def read_lock(text: str, path: str, typ: str = "safe") -> Any:
+    """DVC's parse_yaml, in whose place it stands where DVC reads its own files."""
+    if typ != "safe" or Path(path).name != "dvc.lock":
+        return parse_yaml(text, path, typ)
+    if not (_last and _last[0].text == text):
+        _last[:] = [_Lock(text, parse_yaml(text, path))]
+    return copy.deepcopy(_last[0].content)
+
+
+strictyaml.parse_yaml = read_lock
 
 
 def write_entry(stage: PipelineStage) -> None:
@@ -50,13 +78,16 @@ def with_entry(text: str, entry: dict[str, Any]) -> str | None:
     if found:
         begin, end = starts[found[0]], [*starts, len(text)][found[0] + 1]
     after = text[:begin] + block + text[end:]
-    _known[:] = [after]
+    _made[:] = [after]
+    if _last and _last[0].text == text:
+        before, new = _last[0].content, parse_yaml(HEAD + block, "dvc.lock")
+        _last[:] = [_Lock(after, before | {"stages": (before["stages"] or {}) | new["stages"]})]
     return after
 
 
 def _is_dvcs(text: str, starts: list[int]) -> bool:
     """Whether a lock file holds stages alone, each at one of these places."""
-    if [text] == _known:
+    if [text] == _made:
         return True
     if not text.startswith(HEAD) or starts[:1] not in ([], [len(HEAD)]) or not text.endswith("\n") or "#" in text:
         return False

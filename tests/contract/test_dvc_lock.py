@@ -1,10 +1,15 @@
 """An entry of dvc.lock is written as DVC writes it, whatever stood there."""
 
+import json
+from pathlib import Path
+
 import pytest
-from dvc.utils.serialize import dumps_yaml, modify_yaml
+from dvc.utils import strictyaml
+from dvc.utils.serialize import dumps_yaml, load_yaml, modify_yaml, parse_yaml
 from toy_project import Project
 
-from tasks.dvc_lock import HEAD, with_entry
+from tasks import dvc_lock
+from tasks.dvc_lock import HEAD, read_lock, with_entry
 
 
 def entry(name: str, *, size: int = 1, **more: object) -> dict[str, object]:
@@ -69,3 +74,28 @@ def test_a_lock_that_somebody_commented_keeps_the_comment(project: Project) -> N
     project.replace("params.yaml", "points: 1024", "points: 512")
     assert "ran" in bring(project).values()
     assert path.read_text(encoding="utf-8").startswith("# ours\n")
+
+
+def test_what_was_written_is_read_as_dvc_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    monkeypatch.setattr(dvc_lock, "parse_yaml", lambda text, *_: parsed.append(text) or parse_yaml(text, ""))
+    monkeypatch.setattr(dvc_lock, "_last", [])
+    path, text = tmp_path / "dvc.lock", HEAD
+    for new in [*NEW, *NEW[:2]]:
+        strictyaml.load(str(path)) if path.exists() else read_lock(text, str(path))
+        text = with_entry(text, new) or ""
+        path.write_text(text, encoding="utf-8")
+        read = strictyaml.load(str(path))[0]
+        assert json.dumps(read) == json.dumps(load_yaml(path)), "the same values in the same order"
+        read["stages"].clear()
+    assert parsed.count(text) == 0, "the whole was parsed again"
+    path.write_text(text.replace("size: 7", "size: 8"), encoding="utf-8")
+    assert strictyaml.load(str(path))[0] == load_yaml(path), "somebody else wrote it"
+    assert strictyaml.load(str(path), round_trip=True)[0] == load_yaml(path)
+
+
+def test_an_empty_lock_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
+    for text in ("", HEAD, "schema: '2.0'\n"):
+        path = tmp_path / "dvc.lock"
+        path.write_text(text, encoding="utf-8")
+        assert strictyaml.load(str(path))[0] == load_yaml(path)
