@@ -1,4 +1,4 @@
-"""`python -m flows.pools`: make the work pools on the server that Prefect is set to use, or bring them up to date.
+"""The work pools of the project's server.
 
 `prefect work-pool create` does the same, but has the server ask GitHub for a list of all kinds of workers.
 """
@@ -18,7 +18,3 @@ def make_pools() -> None:
             client.create_work_pool(
                 WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=template), overwrite=True
             )
-
-
-if __name__ == "__main__":
-    make_pools()

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -53,14 +52,7 @@ def start(root: Path) -> str:
         state["server"] = _start(root, state["url"], "server", command, database)
         write_json(root / PROCESSES, state)
     _wait_until_healthy(root, state)
-    _run(root, state["url"], "flows.pools")
-    with ThreadPoolExecutor() as both:  # each of them mostly imports
-        done = [
-            both.submit(_prefect, root, state["url"], "--no-prompt", "deploy", "--all"),
-            both.submit(_run, root, state["url"], "flows.automations"),
-        ]
-    for outcome in done:
-        outcome.result()
+    _provision(root, state["url"])
     for pool in served:
         if not is_alive(state.get(name := _WORKERS[pool])):
             command = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", pool]
@@ -124,15 +116,11 @@ def _start(
     return {"pid": process.pid, "started": psutil.Process(process.pid).create_time()}
 
 
-def _prefect(root: Path, url: str, *arguments: str) -> None:
-    _run(root, url, "prefect", *arguments)
-
-
-def _run(root: Path, url: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", *arguments]
+def _provision(root: Path, url: str) -> None:
+    command = [sys.executable, "-m", "flows.provision"]
     done = subprocess.run(command, cwd=root, env=environment(root, url), capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr or done.stdout).strip()}")
+        raise RuntimeError(f"flows.provision: {(done.stderr or done.stdout).strip()}")
 
 
 def _wait_until_healthy(root: Path, state: dict[str, Any]) -> None:
