@@ -26,6 +26,7 @@ def warm_up() -> None:
     with suppress(Exception):
         for name in stages_to_run()[:1]:
             importlib.import_module("tasks.dvc_stage")
+            importlib.import_module("dvc.scm")  # which DVC brings when it opens a project
             importlib.import_module(_module(name))
 
 

@@ -24,6 +24,7 @@ from c2p.params import load
 from flows.temporary import is_temporary
 from tasks.machine import process_count
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 logger = logging.getLogger(__name__)
 
 LIMIT = "gpu"
@@ -50,7 +51,7 @@ def gpus_wanted(stage: str, *, root: Path) -> int:
     `gpu: 1` is one, `gpu: processes` one a process of a training (C2P_PROCESSES).
     """
     name = stage.partition("@")[0]
-    graph = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    graph = yaml.load((root / "dvc.yaml").read_bytes(), _LOADER)["stages"]
     said = (graph[name].get("meta") or {}).get("gpu", 0)
     if name == "render":
         return int(load(root / "params.yaml").render.renderer in RENDERERS)

@@ -3,6 +3,8 @@
 import json
 import re
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
 
@@ -60,34 +62,44 @@ def publish_run(root: Path, rows: list[tuple[str, str, float]]) -> list[str]:
 
     rows: (stage, outcome, seconds). The gallery, whose pictures take a while to pack, comes when the report is new.
     """
+    with ThreadPoolExecutor(1) as beside:  # it asks git, and what is sent keeps the server busy
+        origin = beside.submit(origin_markdown, root)
+        return _publish(_figures(root, rows, origin))
+
+
+def _figures(
+    root: Path, rows: list[tuple[str, str, float]], origin: Future[str]
+) -> Iterator[tuple[str, str, str, str]]:
+    """What there is to publish: type, key, data, description; the run's origin comes last."""
     table = [{"stage": name, "outcome": outcome, "seconds": f"{seconds:.1f}"} for name, outcome, seconds in rows]
-    found = [("table", "stages", json.dumps(table), "What each stage did")]
+    yield "table", "stages", json.dumps(table), "What each stage did"
     for path in sorted((root / "results").glob("*.md")):
-        found.append(("markdown", _key(f"results-{path.stem}"), path.read_text(encoding="utf-8"), path.name))
+        yield "markdown", _key(f"results-{path.stem}"), path.read_text(encoding="utf-8"), path.name
     report = root / "results" / "report.html"
     renewed = any(name == "tables" and outcome != "current" for name, outcome, _ in rows)
     if renewed and report.is_file():
         from tasks.gallery import gallery_markdown  # a run in which nothing is new need not load Pillow
 
         if gallery := gallery_markdown(report):
-            found.append(("markdown", "gallery", gallery, "Shapes, their depth maps, and what they were taken for"))
-    found.append(("markdown", "provenance", origin_markdown(root), "The exact code, parameters and data"))
-    _publish(found)
-    return [key for _, key, _, _ in found]
+            yield "markdown", "gallery", gallery, "Shapes, their depth maps, and what they were taken for"
+    yield "markdown", "provenance", origin.result(), "The exact code, parameters and data"
 
 
-def _publish(found: list[tuple[str, str, str, str]]) -> None:
-    """Send artifacts (type, key, data, description) of the current flow run."""
+def _publish(found: Iterable[tuple[str, str, str, str]]) -> list[str]:
+    """Send artifacts (type, key, data, description) of the current flow run; their keys."""
     from prefect.client.schemas.actions import ArtifactCreate
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
+    keys = []
     with open_client() as client:
         for kind, key, data, description in found:
             client.create_artifact(
                 ArtifactCreate(key=key, type=kind, data=data, description=description, flow_run_id=context.flow_run.id)
             )
+            keys.append(key)
+    return keys
 
 
 def _key(text: str) -> str:

@@ -5,6 +5,7 @@ a Prefect flow that hand them to worker processes. Workers are spawned, not fork
 don't depend on their number, never load the caller's main module, and end with the process that started them.
 """
 
+import atexit
 import logging
 import logging.handlers
 import multiprocessing
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from c2p.workers import worker_count
 
@@ -205,6 +206,12 @@ class _Worker(multiprocessing.context.SpawnProcess):
                 super().start()
             finally:
                 sys.modules["__main__"] = main
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> NoReturn:
+        """Work, in the process itself; it ends without clearing away what it has imported, which takes a second."""
+        code = super()._bootstrap(parent_sentinel)  # type: ignore[misc]
+        atexit._run_exitfuncs()
+        os._exit(code)
 
 
 _RECORDS: list[logging.LogRecord] = []

@@ -12,7 +12,7 @@ from c2p.workers import worker_count
 from tasks.shard_map import WorkerDied, WorkerPool, _WorkerContext, job_names, serial
 
 JOBS = """
-import logging, os, sys, time
+import atexit, logging, os, sys, time
 logger = logging.getLogger("c2p.toy")
 
 def square(number):
@@ -30,6 +30,13 @@ def fail_at_2(number):
 
 def die(_):
     os.kill(os.getpid(), 9)
+
+def leave_marks(folder):
+    class Slow:
+        def __del__(self):
+            open(f"{folder}/cleared", "w").close()
+    sys.modules["slow"] = Slow()
+    atexit.register(lambda: open(f"{folder}/ended", "w").close())
 
 def sleep_on():
     while True:
@@ -107,6 +114,14 @@ def test_a_closed_pool_has_ended_its_workers_when_its_block_ends(jobs: ModuleTyp
         pool.close()
     assert first.isdisjoint(second)
     assert not any(psutil.pid_exists(pid) for pid in first | second)
+
+
+def test_workers_do_what_belongs_to_their_end_and_clear_nothing_away(jobs: ModuleType, tmp_path: Path) -> None:
+    with WorkerPool(1) as pool:
+        pool.run(jobs.leave_marks, str(tmp_path))
+        [process] = pool._context._started
+    assert process.exitcode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["ended"]
 
 
 def test_pool_without_jobs_starts_no_process() -> None:
