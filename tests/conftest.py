@@ -1,7 +1,9 @@
 """Shared fixtures."""
 
 import logging
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,12 @@ LONGEST = (
 
 
 def pytest_configure() -> None:
-    """Let the processes of tests hear a Ctrl-C, which a shell's background jobs and nohup ignore by inheritance."""
+    """Let the processes of tests hear a Ctrl-C, which a shell's background jobs and nohup ignore by inheritance.
+
+    Nor do they inherit that no byte code is to be kept: in a copy of the code each would compile all of it again.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
