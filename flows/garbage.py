@@ -3,7 +3,7 @@
 A server that keeps its runs in SQLite must not collect in its event loop's thread. Among the garbage are cursors, and
 to close one the connection's lock is needed. Where a statement of another thread holds it and waits for the database,
 for the very transaction that the event loop is to go on with, both wait until SQLite's patience ends, 60 seconds later;
-on two cores that befell one run of the pipeline in thirty. A thread of its own can wait without harm.
+on two cores that befell five short runs of seventy. A thread of its own can wait without harm.
 
 `python -m flows.garbage ARGUMENT ...` is `prefect ARGUMENT ...` with such a thread.
 """
