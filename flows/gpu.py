@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import yaml
 from filelock import FileLock, Timeout
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
@@ -23,8 +22,8 @@ from prefect.settings import PREFECT_API_URL
 from c2p.params import load
 from flows.temporary import is_temporary
 from tasks.machine import process_count
+from tasks.quick_yaml import parse
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 logger = logging.getLogger(__name__)
 
 LIMIT = "gpu"
@@ -51,7 +50,7 @@ def gpus_wanted(stage: str, *, root: Path) -> int:
     `gpu: 1` is one, `gpu: processes` one a process of a training (C2P_PROCESSES).
     """
     name = stage.partition("@")[0]
-    graph = yaml.load((root / "dvc.yaml").read_bytes(), _LOADER)["stages"]
+    graph = parse((root / "dvc.yaml").read_bytes())["stages"]
     said = (graph[name].get("meta") or {}).get("gpu", 0)
     if name == "render":
         return int(load(root / "params.yaml").render.renderer in RENDERERS)

@@ -31,9 +31,9 @@ class Look:
 
     @cached_property
     def found(self) -> dict[str, Any] | None:
-        """What `_look` prints; None: it failed."""
+        """What `_look` prints, on its last line; None: it failed."""
         output = self._process.communicate()[0]
-        return None if self._process.returncode else dict(json.loads(output))
+        return None if self._process.returncode else dict(json.loads(output.splitlines()[-1]))
 
 
 _begun: list[Look] = []

@@ -18,12 +18,12 @@ from dvc.utils import strictyaml
 from dvc.utils.serialize import dumps_yaml, parse_yaml
 
 from c2p.data.files import write_text
+from tasks.quick_yaml import parse
 
 HEAD = "schema: '2.0'\nstages:\n"
 _KEY = re.compile(r"^  [^ \n].*:$", re.MULTILINE)
 _made: list[str] = []
 """The text that this process has last made, which needs no second look when the next stage finds it."""
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _is_dvcs(text: str, starts: list[int]) -> bool:
     if not text.startswith(HEAD) or starts[:1] not in ([], [len(HEAD)]) or not text.endswith("\n") or "#" in text:
         return False
     try:
-        content = yaml.load(text, _LOADER)
+        content = parse(text)
     except yaml.YAMLError:
         return False
     names = [text[start : text.index("\n", start)].strip().removesuffix(":") for start in starts]

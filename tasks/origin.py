@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
+from tasks.quick_yaml import parse
 
 COMMITS = {
     "github.com": "/commit/",
@@ -25,7 +25,7 @@ SHOWN = 10
 def origin_markdown(root: Path) -> str:
     """Git's commit and what differs from it, digests of dvc.lock and params.yaml, and of every output."""
     lock = root / "dvc.lock"
-    stages = yaml.load(lock.read_bytes(), _LOADER).get("stages", {}) if lock.is_file() else {}
+    stages = parse(lock.read_bytes()).get("stages", {}) if lock.is_file() else {}
     params = (root / "params.yaml").read_text(encoding="utf-8") if (root / "params.yaml").is_file() else ""
     rows = [
         f"| {name} | {out['path']} | `{out.get('md5', 'not recorded')}` | {_bytes(out.get('size'))} |"
@@ -92,6 +92,3 @@ def _bytes(size: Any) -> str:
     if size is None:
         return ""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} B"
-
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
