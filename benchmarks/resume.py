@@ -62,7 +62,7 @@ def measure_resume(repeats: int = 3) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="c2p-resume-") as folder:
         root = Path(folder)
         make_project(root, batch=256 if compute_device().type == "cuda" else 2)
-        to_step(root, steps=2, save_minutes="0")  # the first step's state is on the disk when the second is done
+        to_step(root, steps=3, save_minutes="0")  # a step's state is on the disk when the next but one is done
         runs = [to_step(root, steps=1, save_minutes="5") for _ in range(repeats)]
         state = next(root.glob(".c2p/**/state.pt")).stat().st_size
     return {

@@ -26,6 +26,7 @@ from c2p.models.clip import Clip, encode_images, encode_text, load_clip, prepare
 from c2p.models.device import compute_device
 from c2p.models.encoder_folder import HUB, find_folder, find_preprocessing, find_teacher
 from c2p.models.folder import ModelError
+from c2p.models.network import VISUAL
 from c2p.models.photographs import square_pictures
 from c2p.models.point_folder import check_point_clip, is_point_folder
 from c2p.models.point_model import PointModel, encode_clouds, load_point_model
@@ -33,9 +34,6 @@ from c2p.models.preprocessing import Preprocessing
 from c2p.models.prompts import class_text, encode_prompts
 from c2p.models.templates import templates_of
 from c2p.models.visual_prompts import PromptedTower
-
-VISUAL = "visual."
-"""What the names of an image tower's weights begin with."""
 
 
 def load(

@@ -82,7 +82,7 @@ class Render:
     """Side of an RGB view, pixels (paper: 224)."""
     supersample: int
     """Samples along each side of a pixel; 1 is the published, aliased picture."""
-    views: Literal["ten", "six", "one"]
+    views: Literal["ten", "six", "one", "fourteen"]
     """Named view set (paper: ten)."""
     centre: Literal["vertices", "surface"]
     """What a mesh is centred and scaled by before its pictures are taken: its vertices (published code), or its surface
@@ -252,6 +252,8 @@ class Pretrain:
     """Paper: 0.7; published code: 0.07."""
     intra: bool
     """Intra-modality loss (Eq. 7); off is the paper's cross-modality ablation."""
+    hard_negatives: int
+    """Nearest samples by image features that join each sample in its batch (published code: 0, batches at random)."""
     precision: Literal["float32", "bfloat16"]
     """Of the tower's matrix products; weights, optimiser and loss stay in float32 (published code: float32)."""
     checkpoint_every: int
@@ -266,6 +268,12 @@ class Pretrain:
         positive(self, "lr", "temperature")
         require(0 <= self.lr_min <= self.lr, "pretrain.lr_min", self.lr_min, f"0 to pretrain.lr ({self.lr})")
         between(self, 0, 1, "weight_decay")
+        require(
+            0 <= self.hard_negatives < self.batch,
+            "pretrain.hard_negatives",
+            self.hard_negatives,
+            f"0 to less than pretrain.batch ({self.batch})",
+        )
         require(0 <= self.warmup < 1, "pretrain.warmup", self.warmup, "0 to less than 1")
         not_empty(self, "seeds")
         distinct(self, "seeds")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,9 +35,6 @@ from tasks.ranks import launch, must_launch
 from tasks.shard_map import Map
 from tasks.stage import Call
 from tasks.store import Store, key, link_into
-
-if TYPE_CHECKING:
-    from c2p.models.clip import Clip
 
 logger = logging.getLogger(__name__)
 CODE = Path(__file__).resolve().parent.parent / "c2p"
@@ -84,22 +80,20 @@ def _read(layout: Layout, templates: tuple[str, ...]) -> Inputs:
     return Inputs(train, val, targets, read_text(layout.features, manifest.classes, templates), digests)
 
 
-def _load(layout: Layout, templates: tuple[str, ...]) -> tuple["Clip", Inputs]:
-    """The teacher and the data, side by side: open_clip takes seconds to import, and reading waits for the disk."""
+def _load(layout: Layout, templates: tuple[str, ...]) -> tuple[DepthEncoder, Inputs]:
+    """The encoder and the data, side by side: open_clip takes seconds to import, and reading waits for the disk."""
     with ThreadPoolExecutor(1, thread_name_prefix="inputs") as pool:
         inputs = pool.submit(_read, layout, templates)
-        from c2p.models.clip import load_clip
-
-        return load_clip(layout.clip), inputs.result()
+        return DepthEncoder.of_teacher(layout.clip), inputs.result()
 
 
 def _train(params: Params, root: Path, seed: str, out: Path, device: torch.device, ranks: Ranks) -> None:
     layout, machine = Layout(root), training_machine()
     templates = templates_of(params.zeroshot)
-    clip, inputs = _load(layout, templates)
+    encoder, inputs = _load(layout, templates)
     rotations = torch.as_tensor(view_set(params.render.views).rotations, dtype=torch.float32)
     text = torch.from_numpy(class_text(inputs.text))
-    encoder = DepthEncoder.from_clip(clip).to(device)
+    encoder = encoder.to(device)
     recipe = [
         replace(params.pretrain, seeds=(int(seed),)),
         params.depth,

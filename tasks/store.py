@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c2p.data.files import sweep, telling_no_room, temporary_name, write_atomic, write_text
+from c2p.data.files import sha256, sweep, telling_no_room, temporary_name, write_atomic, write_text
 from c2p.data.places import Place, download, exists, is_url, join, name_of, remove, to_place, upload
 from c2p.data.pruning import touch
 
@@ -33,12 +33,6 @@ def key(*parts: Any) -> str:
     """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content: 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +89,7 @@ class Store:
         if isinstance(place, Path):
             return link_into(place, out)
         write_atomic(out, lambda temporary: download(place, temporary))
-        write_text(self._note(file_digest(out)), str(place))
+        write_text(self._note(sha256(out)), str(place))
         return out
 
     def share(self, place: Place, digest: str = "") -> Place:
@@ -106,7 +100,7 @@ class Store:
         if is_url(place) or not is_url(self.address):
             return place
         path = Path(place)
-        digest = digest or file_digest(path)
+        digest = digest or sha256(path)
         with contextlib.suppress(FileNotFoundError):
             noted = self._note(digest).read_text(encoding="utf-8")
             if noted.startswith(f"{self.base}/") and exists(noted):

@@ -16,6 +16,8 @@ _TEMPORARY = re.compile(r"\.tmp-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}-")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NAME = 100
 """Characters of a file's name that its temporary name repeats: file systems allow 255 bytes in all."""
+_PIECE = 16 << 20
+"""Bytes of a file that are hashed at a time."""
 _CLOCK_SLACK_S = 3600
 """By how much the clocks of files and processes may differ."""
 
@@ -101,9 +103,13 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Hex digest of a file's bytes; in large pieces, since after each another thread may take Python's lock."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        piece = memoryview(bytearray(min(_PIECE, max(1, path.stat().st_size))))
+        while count := file.readinto(piece):
+            digest.update(piece[:count])
+    return digest.hexdigest()
 
 
 def _dump(path: Path, data: bytes) -> None:

@@ -33,6 +33,11 @@ _BELOW_BACK_LEFT = ("below back left", (_S, 0, -_S), (-_H, _S, -_H), (_H, _S, _H
 _BELOW_FRONT_LEFT = ("below front left", (-_S, 0, -_S), (-_H, _S, _H), (_H, _S, -_H))
 _BELOW_FRONT_RIGHT = ("below front right", (-_S, 0, _S), (_H, _S, _H), (-_H, _S, -_H))
 
+_ABOVE_BACK_RIGHT = ("above back right", (_S, 0, _S), (-_H, _S, _H), (-_H, -_S, _H))
+_ABOVE_BACK_LEFT = ("above back left", (_S, 0, -_S), (_H, _S, _H), (_H, -_S, _H))
+_ABOVE_FRONT_LEFT = ("above front left", (-_S, 0, -_S), (_H, _S, -_H), (_H, -_S, -_H))
+_ABOVE_FRONT_RIGHT = ("above front right", (-_S, 0, _S), (-_H, _S, -_H), (-_H, -_S, -_H))
+
 Axis = tuple[float, float, float]
 
 
@@ -44,19 +49,21 @@ def _aimed(name: str, elevation: float, azimuth: float) -> tuple[str, Axis, Axis
     return name, left, up, (-cos(e) * sin(a), -sin(e), -cos(e) * cos(a))
 
 
+_TEN = (
+    _FRONT,
+    _TOP,
+    _BACK,
+    _BOTTOM,
+    _BELOW_BACK_RIGHT,
+    _BELOW_BACK_LEFT,
+    _BELOW_FRONT_LEFT,
+    _BELOW_FRONT_RIGHT,
+    _LEFT,
+    _RIGHT,
+)
 _SETS = {
-    "ten": (
-        _FRONT,
-        _TOP,
-        _BACK,
-        _BOTTOM,
-        _BELOW_BACK_RIGHT,
-        _BELOW_BACK_LEFT,
-        _BELOW_FRONT_LEFT,
-        _BELOW_FRONT_RIGHT,
-        _LEFT,
-        _RIGHT,
-    ),
+    "ten": _TEN,
+    "fourteen": (*_TEN, _ABOVE_BACK_RIGHT, _ABOVE_BACK_LEFT, _ABOVE_FRONT_LEFT, _ABOVE_FRONT_RIGHT),
     "six": (_FRONT, _RIGHT, _BACK, _LEFT, _TOP, _BOTTOM),
     "one": (_FRONT,),
     "tilted": (
@@ -88,8 +95,9 @@ class ViewSet:
         return len(self.names)
 
 
-def view_set(name: Literal["ten", "six", "one", "tilted"] | str) -> ViewSet:
-    """Give a named view set: `ten` (pre-training, adapters), `six` (zero-shot), `one` (front), `tilted` (PointCLIP V2).
+def view_set(name: Literal["ten", "six", "one", "fourteen", "tilted"] | str) -> ViewSet:
+    """Give a named view set: `ten` (pre-training, adapters), `six` (zero-shot), `one` (front), `tilted` (PointCLIP V2),
+    `fourteen` (the ten and the four corners from above).
 
     Raises ValueError: unknown name.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import open_clip
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from c2p import params
@@ -26,7 +26,7 @@ from c2p.models.folder import (
     open_clip_folder,
     read_config,
 )
-from c2p.models.network import RESIZE_MODE, Clip, prepare_images
+from c2p.models.network import RESIZE_MODE, VISUAL, Clip, prepare_images
 from c2p.models.weights import fit_weights, read_weights
 
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "Clip", "ModelError", "prepare_images"]
@@ -42,6 +42,30 @@ def load_clip(folder: Path) -> Clip:
     place = open_clip_folder(folder)
     config = read_config(place)
     return _build(Architecture(f"local-dir:{place}", config["model_cfg"], weights=folder_weights(place)), seed=0)
+
+
+def load_image_tower(folder: Path) -> Clip:
+    """As load_clip, but without the text tower and the tokenizer: a third less of memory and time for a ViT-B/32.
+
+    Its `model` has encode_image alone. Raises ModelError as load_clip does.
+    """
+    place = open_clip_folder(folder)
+    plan = Architecture(f"local-dir:{place}", read_config(place)["model_cfg"], weights=folder_weights(place))
+    return _build(plan, seed=0, text=False)
+
+
+class ImageTower(nn.Module):
+    """An open_clip model of which the visual tower is left."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.visual = visual
+
+    def encode_image(self, images: Tensor, *, normalize: bool = False) -> Tensor:
+        """As open_clip's: prepared images (B, 3, H, W) -> (B, C)."""
+        features = self.visual(images)
+        features = features[0] if isinstance(features, tuple) else features
+        return functional.normalize(features, dim=-1) if normalize else features
 
 
 def create_clip(settings: params.Teacher, *, weights: Path | None = None) -> Clip:
@@ -96,8 +120,8 @@ def encode_text(clip: Clip, prompts: Sequence[str]) -> Tensor:
     return functional.normalize(torch.cat(features), dim=-1)
 
 
-def _build(plan: Architecture, *, seed: int) -> Clip:
-    """Build a network and give it its weights."""
+def _build(plan: Architecture, *, seed: int, text: bool = True) -> Clip:
+    """Build a network and give it its weights; with `text` off, a file's weights go into the visual tower alone."""
     path = plan.weights or _tag_weights(plan)
     weights = read_weights(path) if path else None
     changed = {} if "quick_gelu" not in plan.config else {"quick_gelu": plan.config["quick_gelu"]}
@@ -110,7 +134,7 @@ def _build(plan: Architecture, *, seed: int) -> Clip:
                 force_preprocess_cfg=plan.preprocessing,
                 **changed,
             )
-            tokenizer = open_clip.get_tokenizer(plan.identifier)
+            tokenizer = open_clip.get_tokenizer(plan.identifier) if text else None
     except ModuleNotFoundError as error:
         if error.name != "transformers":
             raise
@@ -123,8 +147,8 @@ def _build(plan: Architecture, *, seed: int) -> Clip:
     if weights is None:
         fill_forgotten(model, name=plan.identifier, seed=seed)
     else:
-        fit_weights(model, weights, source=str(path))
-    return _clip(model, tokenizer, plan.config)
+        fit_weights(model, weights, source=str(path), only="" if text else VISUAL)
+    return _clip(model if text else ImageTower(model.visual), tokenizer, plan.config)
 
 
 def _tag_weights(plan: Architecture) -> Path | None:

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from c2p.data.files import write_text
-from c2p.models.network import Clip, prepare_images
-
-VISUAL = "visual."
+from c2p.models.network import VISUAL, Clip, prepare_images
 
 
 class DepthEncoder(nn.Module):
     """Depth maps to features in CLIP's image space; starts as CLIP's visual tower."""
 
-    def __init__(self, clip: Clip) -> None:
+    def __init__(self, clip: Clip, *, copied: bool = True) -> None:
+        """copied: whether `clip` keeps a tower of its own."""
         super().__init__()
-        self.visual: nn.Module = copy.deepcopy(clip.model.visual).requires_grad_(True)
+        visual = copy.deepcopy(clip.model.visual) if copied else clip.model.visual
+        self.visual: nn.Module = visual.requires_grad_(True)
         self.width = clip.width
         self._preparation = dataclasses.replace(clip, model=nn.Identity(), tokenizer=None)
 
@@ -29,6 +29,16 @@ class DepthEncoder(nn.Module):
     def from_clip(cls, clip: Clip) -> "DepthEncoder":
         """A trainable copy of `clip`'s visual tower."""
         return cls(clip)
+
+    @classmethod
+    def of_teacher(cls, folder: Path) -> "DepthEncoder":
+        """The same of the CLIP in a folder, without ever holding its text tower or a second copy.
+
+        Raises ModelError: as load_clip does.
+        """
+        from c2p.models.clip import load_image_tower
+
+        return cls(load_image_tower(folder), copied=False)
 
     @property
     def device(self) -> torch.device:

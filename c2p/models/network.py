@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from c2p.models.folder import ModelError
 
+VISUAL = "visual."
+"""What the names of the visual tower's weights begin with in an open_clip model."""
 RESIZE_MODE = "shortest"
 """open_clip's default way with images that are not square."""
 

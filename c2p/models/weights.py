@@ -53,16 +53,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str, only: str = "") -> None:
     """Put weights into an open_clip model, names of older layouts brought up to date.
 
-    source: where they are from, for the message.
+    source: where they are from, for the message. only: what the names of those begin with that are put in; the others
+    are looked at for name and shape alone.
     Raises ModelError: the first weight that is missing, unknown, of another shape or not finite.
     """
     state = _up_to_date(model, dict(weights))
     expected = model.state_dict()
     check_shapes(state, expected, what=source)
-    model.load_state_dict(state)
+    state, expected = ({n: t for n, t in some.items() if n.startswith(only)} for some in (state, expected))
+    model.load_state_dict(state, strict=not only)
     for name, tensor in expected.items():  # the model's own memory now: a file's pages are read once, in copying
         if tensor.numel() and not all(bound.isfinite() for bound in torch.aminmax(tensor)):
             raise ModelError(f"{source}: {name} holds numbers that are not finite; get the weights again")

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from c2p.training.neighbours import grouped
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -32,12 +34,26 @@ class Batch:
     """(B, 2) float32."""
 
 
-def draw_epoch(seed: int, epoch: int, *, samples: int, views: int, jitter: float) -> Draw:
-    """Order, views and distances of an epoch (counted from 0), from nothing but the arguments."""
+def draw_epoch(
+    seed: int,
+    epoch: int,
+    *,
+    samples: int,
+    views: int,
+    jitter: float,
+    candidates: np.ndarray | None = None,
+    hard: int = 0,
+) -> Draw:
+    """Order, views and distances of an epoch (counted from 0), from nothing but the arguments.
+
+    candidates: (N, L) nearest samples of each, of which `hard` follow it in the order where they are free.
+    """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(samples)
     chosen = generator.integers(views, size=samples)
     distances = generator.uniform(1 - jitter, 1 + jitter, size=(samples, 2)).astype(np.float32)
+    if candidates is not None and hard:
+        order = grouped(order, candidates, hard, generator)
     return Draw(order, chosen, distances)
 
 

@@ -1,9 +1,10 @@
 """What a training will take of its device: memory, predicted and printed at the start, and arithmetic."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,8 @@ class Outlook:
     memory: Memory
     meter: Meter
     device: torch.device
+    image: dict[str, Any]
+    """What one depth image costs, as `image_cost` gives it."""
     _compared: bool = False
 
     def compare(self) -> None:
@@ -44,32 +47,50 @@ def look_ahead(
     depth: params.Depth,
     machine: Machine,
     ranks: Ranks,
+    known: Mapping[str, Any] | None = None,
 ) -> Outlook:
-    """Predict and print memory, and count the arithmetic of a step, from one depth image through the tower."""
+    """Predict and print memory, and count the arithmetic of a step, from one depth image through the tower.
+
+    known: an outlook's `image` of the same run, which spares that image where it was measured here.
+    """
     device, bfloat16 = encoder.device, settings.precision == "bfloat16"
     distances = 2 if settings.intra else 1
     rows = settings.batch // ranks.size
-    image = torch.zeros(1, 1, depth.size, depth.size, device=device).expand(-1, 3, -1, -1)
-    weights = list(encoder.parameters())
-    encoder.eval()  # batch norm must not learn from this image
-    with autocast(device, settings.precision):
-        flops = training_flops(encoder, weights, image)
-        kept = activation_bytes(encoder, image)
+    image = image_cost(encoder, settings, depth, known)
     memory = predict_memory(
         points,
         image_features,
-        weights=sum(weight.numel() for weight in weights),
+        weights=sum(weight.numel() for weight in encoder.parameters()),
         images=distances * min(machine.micro_batch or rows, rows),
         size=depth.size,
-        image_bytes=kept,
+        image_bytes=image["bytes"],
         bfloat16=bfloat16,
     )
     peak = matmul_rate(device, torch.bfloat16 if bfloat16 else torch.float32)
     images = settings.batch * distances
-    meter = Meter(samples=settings.batch, images=images, flops=flops * rows * distances, peak=peak)
+    meter = Meter(samples=settings.batch, images=images, flops=image["flops"] * rows * distances, peak=peak)
     if ranks.first:
         log.info("predicted memory on %s: %s", device, memory)
-    return Outlook(memory, meter, device)
+    return Outlook(memory, meter, device, image)
+
+
+def image_cost(
+    encoder: DepthEncoder, settings: params.Pretrain, depth: params.Depth, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What one depth image through the tower and back costs: its FLOPs, the bytes kept, and where that was measured.
+
+    known: what this returned earlier for the same tower and parameters; measured anew on another kind of device or
+    with another torch.
+    """
+    device = encoder.device
+    place = f"{device.type}, torch {torch.__version__}"
+    if known is not None and known.get("place") == place:
+        return dict(known)
+    image = torch.zeros(1, 1, depth.size, depth.size, device=device).expand(-1, 3, -1, -1)
+    encoder.eval()  # batch norm must not learn from this image
+    with autocast(device, settings.precision):
+        flops = training_flops(encoder, list(encoder.parameters()), image)
+        return {"place": place, "flops": flops, "bytes": activation_bytes(encoder, image)}
 
 
 @contextmanager

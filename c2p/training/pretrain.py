@@ -7,9 +7,11 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,15 +24,20 @@ from c2p.models.losses import Balance
 from c2p.training.batchnorm import BatchNormError, has_batchnorm, share_batchnorm
 from c2p.training.checkpoint import HISTORY_FILE, Keeper, kept_epochs, load_state
 from c2p.training.distributed import ALONE, Ranks
-from c2p.training.draws import Batch, batches, draw_epoch
+from c2p.training.draws import Batch, Draw, batches, draw_epoch
 from c2p.training.gradients import Tower, backpropagate
 from c2p.training.history import History
 from c2p.training.ledger import Ledger, OnStep
 from c2p.training.machine import Machine
+from c2p.training.neighbours import CANDIDATES, nearest
 from c2p.training.optim import create_optimizer, gradient_norm, rate_of_step, set_learning_rate
 from c2p.training.outlook import look_ahead, memory_errors_named
+from c2p.training.statistics import settle_statistics
 
 log = logging.getLogger(__name__)
+
+STATISTICS_BATCHES = 16
+"""Batches of an epoch over which a checkpoint's batch norms take their statistics."""
 
 
 @dataclass
@@ -41,6 +48,8 @@ class Training:
     balance: Balance
     optimizer: torch.optim.Optimizer
     ledger: Ledger
+    image: dict[str, Any]
+    """What one depth image costs, so that who goes on need not measure it again."""
     origin: dict[str, str]
     """Revisions of code and data, for who looks into a state."""
 
@@ -53,6 +62,7 @@ class Training:
             "encoder": self.encoder.visual.state_dict(),
             "balance": self.balance.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "image": self.image,
             "origin": self.origin,
         }
 
@@ -94,8 +104,11 @@ def pretrain(
     data, kept with the state.
 
     Per sample and epoch one random view; its depth map at two distances for the intra-modality loss, and the mean of
-    their features against the view's image feature for the cross-modality loss (Eq. 5-11). With settings.intra off:
-    one map at the plain distance and Eq. 10 alone. The last, incomplete batch of an epoch is dropped.
+    their features against the view's image feature for the cross-modality loss (Eq. 5-11). Batches are drawn at random,
+    or of neighbours (settings.hard_negatives, c2p.training.neighbours). With settings.intra off: one map at the plain
+    distance and Eq. 10 alone. The last, incomplete batch of an epoch is dropped. A tower's batch norms, if it has any,
+    take their statistics anew at every checkpoint: their moving averages lag behind the weights of a short training
+    (c2p.training.statistics).
 
     Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks or pieces can't share.
     CheckpointError: `folder` holds another run. OSError: it can't be written. TrainingError: the loss is no longer
@@ -112,24 +125,27 @@ def pretrain(
         balance = Balance().to(device)
         weights = [*encoder.parameters(), *balance.parameters()]
         optimizer = create_optimizer(weights, settings)
-        outlook = look_ahead(encoder, points, image_features, settings, depth, machine, ranks)
+        state = load_state(folder, run=run, device=device)
+        known = state["image"] if state else None
+        outlook = look_ahead(encoder, points, image_features, settings, depth, machine, ranks, known)
         advice = f"the last good checkpoint is kept in {folder}; lower pretrain.lr or raise pretrain.temperature"
         ledger = Ledger(seed, per_epoch, per_epoch * settings.epochs, advice, outlook.meter, on_step)
-        training = Training(encoder, balance, optimizer, ledger, origin or {})
-        step = training.resume(load_state(folder, run=run, device=device))
+        training = Training(encoder, balance, optimizer, ledger, outlook.image, origin or {})
+        step = training.resume(state)
+        del state
         encode = torch.compile(encoder) if machine.compiled else encoder
+        hard = settings.hard_negatives
+        candidates = nearest(image_features, CANDIDATES * hard) if hard else None
+        data = _Data(points, image_features, rotations, settings, depth, ranks, machine, candidates)
         tower = Tower(encode, list(encoder.parameters()), device, settings.precision)
+
         for epoch in range(step // per_epoch, settings.epochs):
             encoder.train()
-            draw = draw_epoch(seed, epoch, samples=len(points), views=len(rotations), jitter=depth.jitter)
-            for batch in batches(draw, settings.batch, device, start=step % per_epoch):
+            draw = data.draw(seed, epoch)
+            for batch in data.batches(draw, start=step % per_epoch):
                 rate = rate_of_step(step, per_epoch, settings)
                 set_learning_rate(optimizer, rate)
-                pieces = [
-                    _depth_images(points[part.rows], rotations[part.views], part.distances, depth, intra=settings.intra)
-                    for part in _pieces(batch, ranks, machine)
-                ]
-                targets = image_features[batch.rows, batch.views].float()
+                pieces, targets = data.pieces(batch), data.targets(batch)
                 terms = backpropagate(tower, balance, pieces, targets, settings, ranks=ranks, key=(seed, step))
                 values = torch.stack([*terms, gradient_norm(weights), balance.sigma.detach()])
                 optimizer.step()
@@ -140,6 +156,7 @@ def pretrain(
                     keeper.save_state(training.state(step))
             row = ledger.close_epoch(temperature=settings.temperature, sigma=balance.sigma.item(), lr=rate)
             if (epoch + 1) % settings.checkpoint_every == 0 or epoch + 1 == settings.epochs:
+                settle_statistics(encoder, data.statistics(draw), precision=settings.precision)
                 if ranks.first:
                     keeper.save_weights(epoch + 1, encoder.visual.state_dict())
                 row.update(_evaluated(encoder, evaluate))
@@ -155,25 +172,62 @@ def pretrain(
     return ledger.history
 
 
-def _pieces(batch: Batch, ranks: Ranks, machine: Machine) -> Iterator[Batch]:
-    """This rank's rows of a batch in the pieces that are encoded at a time."""
-    own = [ranks.own(values) for values in (batch.rows, batch.views, batch.distances)]
-    size = machine.micro_batch or len(own[0])
-    return (Batch(*parts) for parts in zip(*(values.split(size) for values in own), strict=True))
+@dataclass(frozen=True)
+class _Data:
+    """What batches are made of, all on one device."""
 
+    points: Tensor
+    image_features: Tensor
+    rotations: Tensor
+    settings: params.Pretrain
+    depth: params.Depth
+    ranks: Ranks
+    machine: Machine
+    candidates: np.ndarray | None
+    """(N, L) nearest samples of each, for hard negatives."""
 
-def _depth_images(points: Tensor, rotations: Tensor, distances: Tensor, depth: params.Depth, *, intra: bool) -> Tensor:
-    """Depth images of clouds, each in its own view: (K, m, 3, H, W), K = 2 distances or, without intra, 1 plain one.
+    def draw(self, seed: int, epoch: int) -> Draw:
+        """What is random in an epoch, counted from 0."""
+        return draw_epoch(
+            seed,
+            epoch,
+            samples=len(self.points),
+            views=len(self.rotations),
+            jitter=self.depth.jitter,
+            candidates=self.candidates,
+            hard=self.settings.hard_negatives,
+        )
 
-    points: (m, P, 3); rotations: (m, 3, 3); distances: (m, 2).
-    """
-    rotations = rotations.unsqueeze(1)
-    if not intra:
-        return depth_images(depth_maps(points, rotations, depth)).squeeze(1).unsqueeze(0)
-    both = surface_triangles(points, depth.reach).repeat(2, 1, 1) if depth.footprint == "surface" else None
-    factors = distances.T.reshape(-1)
-    raw = depth_maps(points.repeat(2, 1, 1), rotations.repeat(2, 1, 1, 1), depth, factors, triangles=both)
-    return depth_images(raw).squeeze(1).unflatten(0, (2, len(points)))
+    def batches(self, draw: Draw, start: int = 0) -> Iterator[Batch]:
+        """Whole batches of an epoch, from the `start`-th on."""
+        return batches(draw, self.settings.batch, self.points.device, start=start)
+
+    def pieces(self, batch: Batch) -> list[Tensor]:
+        """Depth images (K, m, 3, H, W) of this rank's rows of a batch, in the pieces that are encoded at a time."""
+        own = [self.ranks.own(values) for values in (batch.rows, batch.views, batch.distances)]
+        size = self.machine.micro_batch or len(own[0])
+        parts = (Batch(*part) for part in zip(*(values.split(size) for values in own), strict=True))
+        return [self._images(part) for part in parts]
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Image features of all rows of a batch, (B, C) float32."""
+        return self.image_features[batch.rows, batch.views].float()
+
+    def statistics(self, draw: Draw) -> Iterator[Tensor]:
+        """Depth images (K m, 3, H, W) to take the statistics of batch norms over."""
+        for batch in islice(self.batches(draw), STATISTICS_BATCHES):
+            for piece in self.pieces(batch):
+                yield piece.flatten(0, 1)
+
+    def _images(self, batch: Batch) -> Tensor:
+        """Each cloud in its own view: (K, m, 3, H, W), K = 2 distances or, without intra, 1 plain one."""
+        points, rotations, depth = self.points[batch.rows], self.rotations[batch.views].unsqueeze(1), self.depth
+        if not self.settings.intra:
+            return depth_images(depth_maps(points, rotations, depth)).squeeze(1).unsqueeze(0)
+        both = surface_triangles(points, depth.reach).repeat(2, 1, 1) if depth.footprint == "surface" else None
+        factors = batch.distances.T.reshape(-1)
+        raw = depth_maps(points.repeat(2, 1, 1), rotations.repeat(2, 1, 1, 1), depth, factors, triangles=both)
+        return depth_images(raw).squeeze(1).unflatten(0, (2, len(points)))
 
 
 def _evaluated(encoder: DepthEncoder, evaluate: Callable[[DepthEncoder], dict[str, float]] | None) -> dict[str, float]:

@@ -19,15 +19,17 @@ def settle_statistics(network: nn.Module, batches: Iterable[Tensor], *, precisio
     """Replace the running statistics of all batch norms by their means over these batches; leaves evaluation mode.
 
     batches: (b, ...) each, of about the same size and drawn alike: a batch of one class would narrow the variances.
-    With several ranks and `share_batchnorm` the statistics are those of all ranks' rows, equal on every rank.
+    None is asked for where there are no batch norms. What is dropped at random in training is not dropped here. With
+    several ranks and `share_batchnorm` the statistics are those of all ranks' rows, equal on every rank.
     """
     norms = _norms(network)
+    network.eval()
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over batches
-    network.train()
-    for batch in batches:
+        norm.train()
+    for batch in batches if norms else ():
         with autocast(batch.device, precision):
             network(batch)
     for norm, momentum in zip(norms, momenta, strict=True):

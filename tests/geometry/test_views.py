@@ -7,8 +7,10 @@ import pytest
 
 from c2p.geometry.views import view_set
 
+TEN = [(0, 0), (90, 0), (180, 0), (270, 0), (225, -45), (225, 45), (315, -45), (315, 45), (0, -90), (0, 90)]
 ANGLES = {
-    "ten": [(0, 0), (90, 0), (180, 0), (270, 0), (225, -45), (225, 45), (315, -45), (315, 45), (0, -90), (0, 90)],
+    "ten": TEN,
+    "fourteen": [*TEN, *((45, azimuth) for azimuth in (135, -135, -45, 45))],
     "six": [(0, 0), (0, 90), (0, 180), (0, 270), (90, 0), (-90, 180)],
     "one": [(0, 0)],
 }
@@ -23,7 +25,7 @@ def look_at_origin(elevation: float, azimuth: float) -> np.ndarray:
     return np.stack([left, np.cross(forward, left), forward], axis=1)
 
 
-@pytest.mark.parametrize("name", ["ten", "six", "one"])
+@pytest.mark.parametrize("name", ["ten", "fourteen", "six", "one"])
 def test_published_angles(name: str) -> None:
     views = view_set(name)
     assert len(views) == len(views.names) == len(ANGLES[name])
@@ -35,7 +37,7 @@ def test_published_angles(name: str) -> None:
             np.testing.assert_allclose(rotation, look_at_origin(elevation, azimuth), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ten", "six", "one", "tilted"])
+@pytest.mark.parametrize("name", ["ten", "fourteen", "six", "one", "tilted"])
 def test_right_handed_rotations(name: str) -> None:
     for rotation in view_set(name).rotations:
         np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-15)
@@ -63,7 +65,7 @@ def test_corner_views_look_from_below() -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(ValueError, match=r"'twelve'; allowed: ten, six, one"):
+    with pytest.raises(ValueError, match=r"'twelve'; allowed: ten, fourteen, six, one"):
         view_set("twelve")
 
 

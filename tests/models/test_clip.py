@@ -9,6 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from c2p import params
 from c2p.models.clip import (
@@ -20,6 +21,7 @@ from c2p.models.clip import (
     encode_images,
     encode_text,
     load_clip,
+    load_image_tower,
     prepare_images,
     save_clip,
 )
@@ -173,6 +175,35 @@ def test_depth_encoder_starts_as_the_tower_and_trains_apart_from_it(clip: Clip) 
     assert all(weight.grad is not None for weight in encoder.parameters())
     assert torch.equal(_projection(clip.model), before)
     assert not torch.allclose(encoder(images), encode_images(clip, images), atol=1e-3)
+
+
+@pytest.mark.parametrize("model", ["c2p-demo", "RN50"])
+def test_image_tower_alone_is_the_whole_clips(model: str, tmp_path: Path) -> None:
+    whole = create_clip(dataclasses.replace(TEACHER, model=model))
+    save_clip(whole, tmp_path)
+    alone, images = load_image_tower(tmp_path), _images_for(whole)
+    assert torch.equal(encode_images(alone, images), encode_images(whole, images))
+    assert not hasattr(alone.model, "encode_text") and alone.tokenizer is None
+    encoder, other = DepthEncoder.of_teacher(tmp_path), DepthEncoder.from_clip(whole)
+    states = encoder.state_dict(), other.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    assert torch.equal(encoder.train()(images), other.train()(images))
+    assert all(weight.requires_grad for weight in encoder.parameters())
+
+
+def test_image_tower_alone_is_refused_where_the_whole_would_be(clip: Clip, tmp_path: Path) -> None:
+    weights = {name: tensor.contiguous() for name, tensor in clip.model.state_dict().items()}
+    name = f"visual.{PROJECTION}"
+    save_clip(clip, tmp_path)
+    for damaged, message in (
+        ({name: tensor for name, tensor in weights.items() if name != "text_projection"}, "is missing"),
+        (weights | {"token_embedding.weight": torch.zeros(3, 3)}, "has shape"),
+        (weights | {name: torch.full_like(weights[name], torch.nan)}, "not finite"),
+    ):
+        save_file(damaged, tmp_path / WEIGHTS_FILE)
+        with pytest.raises(ModelError, match=message):
+            load_image_tower(tmp_path)
 
 
 def test_depth_encoder_folder_is_a_whole_clip(clip: Clip, tmp_path: Path) -> None:

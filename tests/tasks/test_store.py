@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.store import Store, file_digest, key, link_into
+from c2p.data import files
+from c2p.data.files import sha256
+from tasks.store import Store, key, link_into
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ def test_key_refuses_what_has_no_canonical_form(part: object) -> None:
         key(part)
 
 
-def test_file_digest(tmp_path: Path) -> None:
+def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc" * 100_000)
-    assert file_digest(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 160])
+def test_sha256_of_any_number_of_pieces(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PIECE", 16)
+    data = bytes(range(200))[:size]
+    (tmp_path / "x").write_bytes(data)
+    assert sha256(tmp_path / "x") == hashlib.sha256(data).hexdigest()
 
 
 def test_piece_is_made_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is kept of a run, when it is saved, and what a state holds."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -7,15 +8,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from trainee import DEPTH, EPOCHS, ROTATIONS, SETTINGS, STEPS, make_data, make_encoder, run, saved_step
+from trainee import DEPTH, EPOCHS, EVERY_STEP, ROTATIONS, SETTINGS, STEPS, make_data, make_encoder, run, saved_step
 
-from c2p.training import checkpoint
+from c2p.geometry.depth import depth_images, depth_maps
+from c2p.models.depth_encoder import load_visual
+from c2p.training import checkpoint, outlook
+from c2p.training import pretrain as training
 from c2p.training.checkpoint import Keeper, kept_epochs, list_checkpoints, load_weights
+from c2p.training.draws import draw_epoch
 from c2p.training.history import ACCURACY
 from c2p.training.machine import Machine
+from c2p.training.meter import training_flops
 from c2p.training.pretrain import pretrain
 
 
@@ -106,6 +113,33 @@ def test_a_state_says_what_it_rests_on(tmp_path: Path) -> None:
     assert {"encoder", "balance", "optimizer", "history", "sums"} <= set(state)
 
 
+def test_what_an_image_costs_is_measured_once_a_run_and_anew_with_another_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+
+    def count(*arguments: Any) -> int:
+        measured.append(arguments)
+        return training_flops(*arguments)
+
+    monkeypatch.setattr(outlook, "training_flops", count)
+
+    def until(steps: int) -> None:
+        def tick(step: int, *_: Any) -> None:
+            if step > steps:
+                raise Killed
+
+        with contextlib.suppress(Killed):
+            run(tmp_path, machine=EVERY_STEP, on_step=tick)
+
+    until(2)
+    until(5)
+    assert len(measured) == 1 and saved_step(tmp_path) >= 3
+    monkeypatch.setattr(torch, "__version__", "another")
+    until(8)
+    assert len(measured) == 2
+
+
 def test_writes_are_in_order_and_copies(tmp_path: Path) -> None:
     weight = torch.zeros(1000)
     with Keeper(tmp_path, {"seed": 1}) as keeper:
@@ -129,3 +163,31 @@ def test_a_write_that_fails_is_told_at_the_end(tmp_path: Path) -> None:
         keeper.save_state({"step": 1})
         raise ZeroDivisionError
     assert time.monotonic() - begin < 60 and os.path.isfile(folder)
+
+
+def test_batch_norms_of_a_checkpoint_have_the_statistics_of_its_weights_over_the_epochs_first_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "STATISTICS_BATCHES", 2)
+    encoder, _ = run(tmp_path, kind="resnet")
+    points, _ = make_data()
+    draw = draw_epoch(5, EPOCHS - 1, samples=len(points), views=len(ROTATIONS), jitter=DEPTH.jitter)
+    weights = load_weights(tmp_path / f"epoch-{EPOCHS:04d}.safetensors")
+    fresh, heard = make_encoder("resnet"), []
+    load_visual(fresh, weights)
+    fresh.train().visual.bn1.register_forward_pre_hook(lambda module, given: heard.append(given[0].double()))
+    for rows in draw.order[: 2 * SETTINGS.batch].reshape(2, -1):
+        maps = [
+            depth_images(depth_maps(points[row][None], ROTATIONS[draw.views[row]][None], DEPTH, float(factor)))[0, 0]
+            for which in (0, 1)
+            for row, factor in ((row, draw.distances[row, which]) for row in rows)
+        ]
+        with torch.no_grad():
+            fresh(torch.stack(maps))
+    expected = {
+        "running_mean": [part.mean((0, 2, 3)) for part in heard],
+        "running_var": [part.transpose(0, 1).flatten(1).var(1) for part in heard],
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(weights[f"bn1.{name}"].double(), torch.stack(values).mean(0), rtol=1e-4, atol=1e-6)
+    assert torch.equal(encoder.visual.state_dict()["bn1.running_mean"], weights["bn1.running_mean"])

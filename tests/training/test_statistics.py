@@ -54,3 +54,17 @@ def test_what_was_there_before_comes_back_to_the_bit(fails: bool) -> None:
     changed = {name for name, tensor in before.items() if not torch.equal(tensor, inside[name])}
     assert changed == {f"groups.{norm}.running_{what}" for norm in ("points.1", "whole.0") for what in ("mean", "var")}
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_nothing_is_dropped_and_nothing_drawn_meanwhile() -> None:
+    network = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(6))
+    values, before = torch.randn(40, 6, generator=torch.Generator().manual_seed(0)), torch.random.get_rng_state()
+    settle_statistics(network, [values])
+    torch.testing.assert_close(network[1].running_mean, values.mean(0))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_without_batch_norms_no_batch_is_made() -> None:
+    network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)).train()
+    settle_statistics(network, (1 / 0 for _ in range(2)))  # type: ignore[misc]
+    assert not network.training

@@ -44,6 +44,7 @@ SETTINGS = params.Pretrain(
     lr_min=1e-5,
     temperature=0.7,
     intra=True,
+    hard_negatives=0,
     precision="float32",
     checkpoint_every=1,
     keep_last=1,
