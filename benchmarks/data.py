@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def measure_steps(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def _steps(model: Model) -> dict[str, float]:
-    params, spent = settings(), {}
+    params = settings()
+    spent: dict[str, float] = {}
     render, rotations = params.render, view_set(params.render.views).rotations
     turns = torch.as_tensor(rotations, dtype=torch.float32)
 
@@ -99,8 +101,8 @@ def _steps(model: Model) -> dict[str, float]:
     scene, colours = timed("ray_cast", lambda: raster.prepare(mesh)), timed("shade", lambda: surface(mesh))
     views = []
     for rotation in rotations:
-        seen = timed("ray_cast", lambda r=rotation: scene.rasterize(r, render.distance, render.fov, fine))
-        views.append(timed("shade", lambda r=rotation, s=seen: shade(colours, s, r, render))[0])
+        seen = timed("ray_cast", partial(scene.rasterize, rotation, render.distance, render.fov, fine))
+        views.append(timed("shade", partial(shade, colours, seen, rotation, render))[0])
     pictures = timed("encode", lambda: [encode_png(view) for view in views])
     cloud = timed("sample", lambda: sample_surface(mesh, render.cloud_points, 0))
     scaled = normalise_points(cloud)
@@ -110,10 +112,16 @@ def _steps(model: Model) -> dict[str, float]:
     greys = timed("depth", lambda: (maps * 255).round().to(torch.uint8).numpy())
     pictures += timed("encode", lambda: [encode_png(grey) for grey in greys])
     with tempfile.TemporaryFile() as file:
-        timed("write", lambda: (file.write(b"".join(pictures) + encode_npy(scaled)), file.flush(), os.fsync(file)))
+
+        def write() -> None:
+            file.write(b"".join(pictures) + encode_npy(scaled))
+            file.flush()
+            os.fsync(file)
+
+        timed("write", write)
     other = timed("embree", lambda: embree.prepare(mesh))
     for rotation in rotations:
-        timed("embree", lambda r=rotation: other.rasterize(r, render.distance, render.fov, fine))
+        timed("embree", partial(other.rasterize, rotation, render.distance, render.fov, fine))
     return spent
 
 

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import logging
-import os
 import statistics
 import tempfile
 import time
@@ -23,82 +22,35 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
 from scipy import stats
 from torch import Tensor
 
+from benchmarks.ingredients import (
+    BASE,
+    OTHER_SEEDS,
+    PROMPTS,
+    ROOT,
+    SEEDS,
+    TOGETHER,
+    VARIANTS,
+    VIEWS,
+    Changes,
+    parameters,
+    project_of,
+)
 from benchmarks.machine import machine
-from c2p.data.features import read_features
-from c2p.data.files import sha256, write_json, write_text
-from c2p.data.manifest import Manifest, read_manifest, read_points
-from c2p.data.pointset import PointSet
+from c2p.data.files import sha256, write_json
 from c2p.geometry.views import view_set
-from c2p.models.clip import load_clip
 from c2p.models.depth_encoder import DepthEncoder
-from c2p.models.folder import clip_digest
-from c2p.models.prompts import class_text, encode_prompts
-from c2p.models.templates import templates_of
-from c2p.params import Params, build
 from c2p.training.history import ACCURACY
 from c2p.training.pretrain import pretrain
 from c2p.training.select import validate
 from tasks.closure import code_digest
 from tasks.layout import Layout
-from tasks.shard_map import serial
-from tasks.stage import Call, run_stage
 from tasks.store import key
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "benchmarks/results/plus-ablations.json"
-SEEDS = (0, 1, 2, 3, 4)
-"""Of the variants."""
-OTHER_SEEDS = (5, 6, 7, 8, 9)
-"""Of what is put together, on the shapes of OTHER_SHAPES."""
-OTHER_SHAPES = {"download.toy_seed": 11}
-Changes = Mapping[str, Any]
-"""Parameters by dotted name."""
-
-BASE: Changes = {
-    "render.centre": "surface",
-    "pretrain.epochs": 12,
-    "pretrain.temperature": 0.07,
-    "pretrain.schedule": "cosine",
-    "pretrain.warmup": 0.0,
-}
-"""Beside the demo's parameters, which already share camera and field of view between the modalities; with the paper's
-windows, since dense maps take three times as long."""
-VARIANTS: Mapping[str, Changes] = {
-    "base": {},
-    "temperature 0.7 (paper)": {"pretrain.temperature": 0.7},
-    "temperature 0.2": {"pretrain.temperature": 0.2},
-    "temperature 0.03": {"pretrain.temperature": 0.03},
-    "schedule: restarts (published code)": {"pretrain.schedule": "restarts"},
-    "warm-up over a tenth": {"pretrain.warmup": 0.1},
-    "twice the learning rate": {"pretrain.lr": 1.2e-2},
-    "half the learning rate": {"pretrain.lr": 3e-3},
-    "hard negatives: 1": {"pretrain.hard_negatives": 1},
-    "hard negatives: 3": {"pretrain.hard_negatives": 3},
-    "hard negatives: 7": {"pretrain.hard_negatives": 7},
-    "fourteen views": {"render.views": "fourteen"},
-    "centre of the views: vertices (published code)": {"render.centre": "vertices"},
-    "dense depth maps": {"depth.footprint": "surface"},
-    "discs (published code)": {"depth.footprint": "disc"},
-    "camera of the depth maps: orthographic at 1 (published code)": {
-        "depth.projection": "orthographic",
-        "depth.distance": 1.0,
-    },
-    "without the intra-modality loss": {"pretrain.intra": False},
-    "one distance (no jitter)": {"depth.jitter": 0.0},
-}
-"""Changes against the base; the first is the base itself."""
-TOGETHER: Mapping[str, Changes] = {"base": OTHER_SHAPES}
-"""What is compared in the end."""
-PROMPTS: Mapping[str, tuple[str, ...]] = {"one prompt": (), "clip-7": ("clip-7",), "clip-80": ("clip-80",)}
-"""Ensembles of prompts; they change nothing in training, so the base's encoders are judged by each."""
-VIEWS = "views one by one"
-"""Key of the mean accuracy of single views, with one prompt."""
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +67,7 @@ def main() -> None:
     runs += [(f"{name} (together)", TOGETHER[name], seed) for name in TOGETHER for seed in OTHER_SEEDS]
     missing = [run for run in runs if not _place(*run[1:]).is_file()]
     for _, changes, _ in missing:
-        _project(parameters(changes))
+        project_of(parameters(changes))
     until = time.time() + 60 * given.minutes
     with ProcessPoolExecutor(given.workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         for name, result in zip((name for name, *_ in missing), pool.map(_run, missing, repeat(until)), strict=True):
@@ -139,7 +91,7 @@ def _run(work: tuple[str, Changes, int], until: float) -> dict[str, Any] | None:
 def run(changes: Changes, seed: int) -> dict[str, Any]:
     """Train one variant with one seed; its validation accuracies, percent, and its seconds."""
     params = parameters(changes)
-    project = _project(params)
+    project = project_of(params)
     rotations, ten = (
         torch.as_tensor(view_set(name).rotations, dtype=torch.float32) for name in (params.render.views, "ten")
     )
@@ -172,18 +124,9 @@ def run(changes: Changes, seed: int) -> dict[str, Any]:
     return {"accuracies": accuracies, "seconds": round(seconds, 1)}
 
 
-def parameters(changes: Changes) -> Params:
-    """The demo's parameters with the base's and a variant's changes."""
-    raw = yaml.safe_load((ROOT / "profiles/demo.yaml").read_text(encoding="utf-8"))
-    for dotted, value in {**BASE, **changes}.items():
-        section, _, field = dotted.partition(".")
-        raw[section][field] = value
-    return build(raw)
-
-
 def table() -> dict[str, Any]:
     """Mean, spread and difference to the base, seed by seed, of what has been run with every seed."""
-    base, project = parameters({}).pretrain, _project(parameters({}))
+    base, project = parameters({}).pretrain, project_of(parameters({}))
     known = {name: _results(changes, SEEDS) for name, changes in VARIANTS.items()}
     last = {name: _results(changes, OTHER_SEEDS) for name, changes in TOGETHER.items()}
     missing = [name for name, runs in [*known.items(), *last.items()] if runs is None]
@@ -275,53 +218,6 @@ def _place(changes: Changes, seed: int) -> Path:
 @cache
 def _sha256(path: Path) -> str:
     return sha256(path)
-
-
-@dataclasses.dataclass(frozen=True)
-class Project:
-    """Shapes and image features that a variant trains on."""
-
-    layout: Layout
-    manifest: Manifest
-    train: PointSet
-    val: PointSet
-
-    def features(self) -> np.ndarray:
-        """The teacher's, (N, V, C) float16."""
-        teacher = clip_digest(self.layout.clip)
-        return read_features(self.layout.features, self.manifest, "train", teacher=teacher).values
-
-    def text(self, prompts: str) -> Tensor:
-        """Features of the classes, (K, C), by an ensemble of PROMPTS."""
-        templates = templates_of(dataclasses.replace(parameters({}).zeroshot, templates=PROMPTS[prompts]))
-        clip = load_clip(self.layout.clip)
-        return torch.from_numpy(class_text(encode_prompts(clip, self.manifest.classes, templates)))
-
-
-def _project(params: Params) -> Project:
-    """The demo's own shapes and views, or others made here once with the demo's teacher."""
-    layout, demo = Layout(ROOT), parameters({"render.centre": "vertices"})
-    if (params.render, params.download) != (demo.render, demo.download):
-        layout = _made(params, again=params.download == demo.download)
-    manifest = read_manifest(layout.shards)
-    return Project(layout, manifest, read_points(manifest, "train"), read_points(manifest, "val"))
-
-
-def _made(params: Params, *, again: bool) -> Layout:
-    """A project of its own; again: of the demo's shapes."""
-    demo, name = Layout(ROOT), key("project", params.download, params.render, params.sample)[:8]
-    layout = Layout(demo.store / "plus" / name)
-    if not (layout.features / "features.json").is_file():
-        for path in (demo.raw, demo.clip) if again else (demo.clip,):
-            place = layout.root / path.relative_to(ROOT)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.is_symlink():
-                os.symlink(path, place)
-        write_text(layout.root / "params.yaml", yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(params)))))
-        for stage in ([] if again else ["download"]) + ["render", "sample", "shards", "features"]:
-            log.info("%s: %s", name, stage)
-            run_stage(Call(stage), root=layout.root, map_=serial)
-    return layout
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 In one run on one device, with made clouds: (a) this recipe, through the training loop itself; (b) the published way:
 float32, images decoded and encoded at every step, every point tested against every pixel; (c) the encoder alone, there
-and back on pictures that are given, everything else free. They take turns; a rate is that of the median step. Needs
-torch, numpy and the project's sources; what else is missing is left out, and said.
+and back on pictures that are given, everything else free. They take turns; a rate is that of the median step. Then
+whole epochs of two collections, one four times the other. Needs torch, numpy and the project's sources; what else is
+missing is left out, and said.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,7 +39,10 @@ from c2p.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = "c2p-demo"
+Precision = Literal["float32", "bfloat16"]
 POINTS, VIEWS, DISTANCES = 1024, 10, 2
+SMALL_EPOCH = 16
+"""Steps of the smaller collection's epoch."""
 DEPTH = params.Depth(
     projection="orthographic", size=224, footprint="disc", dilation=2, radius=0.02, reach=1.4, aggregation="minimum",
     fov=60.0, distance=1.0, jitter=0.1,
@@ -46,8 +50,8 @@ DEPTH = params.Depth(
 """The published code's, in (a) and (b) alike: the same maps to the last bit."""
 RECIPE = params.Pretrain(
     seeds=(0,), epochs=1, batch=256, optimizer="lamb", lr=6e-3, weight_decay=1e-4, schedule="restarts",
-    restart_epochs=2, warmup=0.0, lr_min=1e-5, temperature=0.07, intra=True, precision="float32", checkpoint_every=1,
-    keep_last=1, keep_best=1,
+    restart_epochs=2, warmup=0.0, lr_min=1e-5, temperature=0.07, intra=True, hard_negatives=0, precision="float32",
+    checkpoint_every=1, keep_last=1, keep_best=1,
 )  # fmt: skip
 
 
@@ -62,11 +66,13 @@ class Case:
     samples: int
     picture: int
     """Side of an RGB view, pixels."""
+    precision: Precision
+    """Of this recipe: what the profile of that tower says (demo, and plus)."""
 
 
 CASES = {
-    "cpu": (Case(DEMO, 64, 4, 600, 80), Case(VIT_B_32, 16, 2, 64, 224)),
-    "cuda": (Case(VIT_B_32, 256, 48, 41_943, 224),),
+    "cpu": (Case(DEMO, 64, 4, 600, 80, "float32"), Case(VIT_B_32, 16, 2, 64, 224, "bfloat16")),
+    "cuda": (Case(VIT_B_32, 256, 48, 41_943, 224, "bfloat16"),),
 }
 """The first is the one whose figures stand at the result's head."""
 
@@ -90,7 +96,10 @@ def main() -> None:
         except ModuleNotFoundError as error:
             print(f"{case.model}: left out, {error.name} is not installed")
             continue
-        result["models"][case.model] = {"tower": origin, **measure(clip, case, device, given.rounds)}
+        measured = measure(clip, case, device, given.rounds)
+        if not result["models"]:
+            measured |= {"epochs_of": epochs_of(clip, case, device)}
+        result["models"][case.model] = {"tower": origin, **measured}
         print(json.dumps({case.model: result["models"][case.model]}, indent=2), flush=True)
     if not result["models"]:
         raise SystemExit(f"{device}: no tower to measure; install open_clip")
@@ -107,7 +116,7 @@ def main() -> None:
 def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[str, Any]:
     """Seconds of a step of each way, and what follows from them."""
     clip.model.visual.to(device).eval().requires_grad_(False)
-    ours = "bfloat16" if device.type == "cuda" else "float32"
+    ours = case.precision
     ways: dict[str, Callable[[], list[float]]] = {
         "recipe": lambda: recipe_seconds(clip, case, device, ours),
         "published": lambda: published_seconds(clip, case, device),
@@ -147,7 +156,7 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
     }
 
 
-def recipe_seconds(clip: Clip, case: Case, device: torch.device, precision: str) -> list[float]:
+def recipe_seconds(clip: Clip, case: Case, device: torch.device, precision: Precision) -> list[float]:
     """Seconds of the steps of this recipe, by the training loop's own readings; the first ones are left out."""
     points, targets = made_clouds(case.samples), made_features(case.samples, clip.width)
     warm = 16 if device.type == "cuda" else 1
@@ -167,6 +176,30 @@ def recipe_seconds(clip: Clip, case: Case, device: torch.device, precision: str)
         return [after[1] - before[1] for before, after in itertools.pairwise(times[warm - 1 :])]
     read = [time for step, time in times if step % warm == 0]  # a GPU's steps are read in blocks, all at once
     return [(after - before) / warm for before, after in itertools.pairwise(read)]
+
+
+def epochs_of(clip: Clip, case: Case, device: torch.device) -> dict[str, Any]:
+    """Seconds of the second epoch, checkpoint and all, of collections of so many models, one four times the other."""
+    seconds = {}
+    for samples in (SMALL_EPOCH * case.batch, 4 * SMALL_EPOCH * case.batch):
+        points, targets = made_clouds(samples), made_features(samples, clip.width)
+        ends: list[float] = []
+
+        def evaluate(encoder: DepthEncoder, ends: list[float] = ends) -> dict[str, float]:
+            synchronise(device)
+            ends.append(time.perf_counter())
+            return {}
+
+        encoder = DepthEncoder.from_clip(clip).to(device)
+        settings = replace(RECIPE, batch=case.batch, precision=case.precision, epochs=2)
+        rotations = torch.from_numpy(view_set("ten").rotations).float()
+        with tempfile.TemporaryDirectory() as folder:
+            pretrain(
+                encoder, points, targets, settings, DEPTH, rotations, seed=0, folder=Path(folder), evaluate=evaluate
+            )
+        seconds[samples] = ends[1] - ends[0]
+    small, large = seconds.values()
+    return {"seconds": {str(n): round(value, 3) for n, value in seconds.items()}, "ratio": round(large / small, 2)}
 
 
 def published_seconds(clip: Clip, case: Case, device: torch.device) -> list[float]:

@@ -150,7 +150,8 @@ def rasteriser(device: torch.device) -> tuple[Draw, str]:
 
         def draw(x: Tensor, y: Tensor, z: Tensor, size: int, radius: float) -> Tensor:
             out = np.empty((size, size), np.float32)
-            naive_loops(*(axis.contiguous().numpy() for axis in (x, y, z)), np.float32(radius), out)
+            across, up, deep = (axis.contiguous().numpy() for axis in (x, y, z))
+            naive_loops(across, up, deep, np.float32(radius), out)
             return torch.from_numpy(out)
 
         return draw, "compiled loops"

@@ -108,7 +108,7 @@ def _figure(milliseconds: float, views: int) -> dict[str, float]:
     return {"ms": round(milliseconds, 2), "views": views, "views_per_s": round(views / milliseconds * 1e3, 2)}
 
 
-def _settings(backend: str, samples: int) -> params.Render:
+def _settings(backend: Any, samples: int) -> params.Render:
     return replace(SETTINGS, renderer=backend, supersample=samples)
 
 

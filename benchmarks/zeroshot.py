@@ -78,8 +78,8 @@ def measure_zeroshot(
                 with added(spent, way):
                     logits = zeroshot_logits(np.concatenate(features), prompts)
                     accuracies[way] = round(score(logits, labels, scale=scale).top1, 4)
-            same = (np.concatenate(found[way]) for way in ("drawn", "cached"))
-            assert np.array_equal(*same), "cached maps changed a feature"
+            drawn, cached = (np.concatenate(found[way]) for way in ("drawn", "cached"))
+            assert np.array_equal(drawn, cached), "cached maps changed a feature"
             sums.append(spent)
     images = len(rows) * VIEWS
     median = {name: statistics.median(spent[name] for spent in sums) for name in sums[0]}

@@ -12,8 +12,14 @@ PROCESSES = HOME / "processes.json"
 
 
 def running_url(root: Path) -> str | None:
-    """Return the address of the project's API if its server is up, without asking it anything."""
-    state = read_processes(root)
+    """Return the address of the project's API if its server is up, without asking it anything.
+
+    None as well where the record is damaged: `make server` says so.
+    """
+    try:
+        state = read_processes(root)
+    except ValueError:
+        return None
     if not is_alive(state.get("server")):
         return None
     with socket.socket() as probe:
@@ -35,8 +41,23 @@ def is_alive(entry: dict[str, Any] | None) -> bool:
 
 
 def read_processes(root: Path) -> dict[str, Any]:
-    """What is recorded; empty: nothing was started, or it was stopped."""
+    """What is recorded; empty: nothing was started, or it was stopped.
+
+    Raises ValueError: the record is damaged.
+    """
+    path = root / PROCESSES
     try:
-        return dict(json.loads((root / PROCESSES).read_text(encoding="utf-8")))
+        state = json.loads(path.read_text(encoding="utf-8"))
+        parts = [value for name, value in state.items() if name not in ("port", "url")]
+        if not all(isinstance(part["pid"], int) and isinstance(part["started"], float) for part in parts):
+            raise TypeError
+        if not isinstance(state.get("port", 0), int) or not isinstance(state.get("url", ""), str):
+            raise TypeError
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(
+            f"{path}: not a record of started processes; end what still runs (pgrep -af flows.garbage; pgrep -af "
+            "'prefect worker') and delete it"
+        ) from None
+    return dict(state)

@@ -4,11 +4,10 @@ N or P points a cloud; every function stays in the frame of what comes in.
 """
 
 from math import sqrt
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
-from c2p.geometry.meshes import Mesh
 from c2p.kernel import kernel
 
 if TYPE_CHECKING:  # PyTorch takes two seconds and half a gigabyte: only those who bring tensors need it
@@ -19,7 +18,19 @@ BLOCK = 512
 """Points whose farthest is found at a time."""
 
 
-def sample_surface(mesh: Mesh, count: int, seed: int) -> np.ndarray:
+class Triangles(Protocol):
+    """What has a surface: a Mesh, or a made shape."""
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """(V, 3) float."""
+
+    @property
+    def faces(self) -> np.ndarray:
+        """(F, 3) int."""
+
+
+def sample_surface(mesh: Triangles, count: int, seed: int) -> np.ndarray:
     """Draw points uniformly by area on a mesh's surface.
 
     Returns (count, 3) float32; the same mesh, count and seed give the same points.

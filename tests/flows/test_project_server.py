@@ -88,3 +88,20 @@ def test_stop_leaves_a_process_alone_that_took_over_the_number(project: Path) ->
     record(project, 1, psutil.Process().create_time() - 3600)
     assert stop(project) == 0
     assert not (project / HOME / "processes.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"server": 7}', '{"server": {"pid": "7"}}', '{"port": "x"}', "\xff"]
+)
+@pytest.mark.parametrize("command", ["start", "stop"])
+def test_a_damaged_record_is_one_line_and_stays(
+    project: Path, text: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / HOME / "processes.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(text.encode("latin-1"))
+    assert running_url(project) is None
+    assert main([command]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "processes.json: not a record of started processes; end what still runs" in said
+    assert path.read_bytes() == text.encode("latin-1")
