@@ -37,14 +37,13 @@ Changes = Mapping[str, Any]
 """Parameters by dotted name."""
 
 BASE: Changes = {
-    "render.centre": "surface",
     "pretrain.epochs": 12,
     "pretrain.temperature": 0.07,
     "pretrain.schedule": "cosine",
     "pretrain.warmup": 0.0,
 }
 """Beside the demo's parameters, which already share camera and field of view between the modalities; with the paper's
-windows, since dense maps take three times as long."""
+windows, since dense maps take three times as long, and views centred by the vertices."""
 VARIANTS: Mapping[str, Changes] = {
     "base": {},
     "temperature 0.7 (paper)": {"pretrain.temperature": 0.7},
@@ -58,7 +57,7 @@ VARIANTS: Mapping[str, Changes] = {
     "hard negatives: 3": {"pretrain.hard_negatives": 3},
     "hard negatives: 7": {"pretrain.hard_negatives": 7},
     "fourteen views": {"render.views": "fourteen"},
-    "centre of the views: vertices (published code)": {"render.centre": "vertices"},
+    "centre of the views: surface": {"render.centre": "surface"},
     "dense depth maps": {"depth.footprint": "surface"},
     "discs (published code)": {"depth.footprint": "disc"},
     "camera of the depth maps: orthographic at 1 (published code)": {
@@ -110,8 +109,12 @@ class Project:
 
 
 def project_of(params: Params) -> Project:
-    """The demo's own shapes and views, or others made here once with the demo's teacher."""
-    layout, demo = Layout(ROOT), parameters({"render.centre": "vertices"})
+    """The demo's own shapes and views, or others made here once.
+
+    With the demo's teacher, but for views centred by the surface: the demo's was trained on views centred by the
+    vertices, so those get one of their own.
+    """
+    layout, demo = Layout(ROOT), parameters({})
     if (params.render, params.download) != (demo.render, demo.download):
         layout = _made(params, again=params.download == demo.download)
     manifest = read_manifest(layout.shards)
@@ -122,14 +125,18 @@ def _made(params: Params, *, again: bool) -> Layout:
     """A project of its own; again: of the demo's shapes."""
     demo, name = Layout(ROOT), key("project", params.download, params.render, params.sample)[:8]
     layout = Layout(demo.store / "plus" / name)
+    own_teacher = params.render.centre != parameters({}).render.centre
     if not (layout.features / "features.json").is_file():
-        for path in (demo.raw, demo.clip) if again else (demo.clip,):
+        stages = ["render", "sample", "shards", "features"]
+        stages[:0] = [] if again else ["download"]
+        stages[-1:-1] = ["teacher"] if own_teacher else []
+        for path in ([demo.raw] if again else []) + ([] if own_teacher else [demo.clip]):
             place = layout.root / path.relative_to(ROOT)
             place.parent.mkdir(parents=True, exist_ok=True)
             if not place.is_symlink():
                 os.symlink(path, place)
         write_text(layout.root / "params.yaml", yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(params)))))
-        for stage in ([] if again else ["download"]) + ["render", "sample", "shards", "features"]:
+        for stage in stages:
             log.info("%s: %s", name, stage)
             run_stage(Call(stage), root=layout.root, map_=serial)
     return layout

@@ -28,7 +28,7 @@ import torch
 torch.set_num_threads(1)
 bench.random_clip = lambda model: (plain_clip(Shape(image=32, patch=16, width=16, layers=1, heads=2, output=8)), "tiny")
 bench.DEPTH = replace(bench.DEPTH, size=16)
-bench.CASES = {"cpu": (bench.Case(bench.VIT_B_32, 4, 2, 16, 16),)}
+bench.CASES = {"cpu": (bench.Case(bench.VIT_B_32, 4, 2, 16, 16, "float32"),)}
 bench.main()
 """
 

@@ -126,7 +126,7 @@ def pretrain(
         weights = [*encoder.parameters(), *balance.parameters()]
         optimizer = create_optimizer(weights, settings)
         state = load_state(folder, run=run, device=device)
-        known = state["image"] if state else None
+        known = state.get("image") if state else None  # a state of an older c2p has none
         outlook = look_ahead(encoder, points, image_features, settings, depth, machine, ranks, known)
         advice = f"the last good checkpoint is kept in {folder}; lower pretrain.lr or raise pretrain.temperature"
         ledger = Ledger(seed, per_epoch, per_epoch * settings.epochs, advice, outlook.meter, on_step)
