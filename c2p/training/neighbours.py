@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from c2p.training.distributed import ALONE, Ranks
+
 ROWS = 2048
 """Samples whose similarities to all others are in memory at a time."""
 CANDIDATES = 4
@@ -17,10 +19,11 @@ CANDIDATES = 4
 
 
 @torch.no_grad()
-def nearest(features: Tensor, count: int) -> np.ndarray:
+def nearest(features: Tensor, count: int, ranks: Ranks = ALONE) -> np.ndarray:
     """The `count` nearest other samples of each: by cosine of the mean over views, nearest first.
 
-    features: (N, V, C) float, normalised or not, on any device. Returns (N, L) int64, L = min(count, N - 1).
+    features: (N, V, C) float, normalised or not, on any device. ranks: whose first decides, since GPUs of other kinds
+    round differently, and all have to draw the same batches. Returns (N, L) int64, L = min(count, N - 1).
     """
     means = torch.cat([functional.normalize(part.float(), dim=-1).mean(1) for part in features.split(ROWS)])
     means = functional.normalize(means, dim=-1)
@@ -29,8 +32,12 @@ def nearest(features: Tensor, count: int) -> np.ndarray:
         cosines = means[begin : begin + ROWS] @ means.T
         rows = torch.arange(len(cosines), device=cosines.device)
         cosines[rows, rows + begin] = -torch.inf
-        found.append(cosines.topk(count, dim=1).indices.cpu())
-    return torch.cat(found).numpy()
+        found.append(cosines.topk(count, dim=1).indices)
+    samples = torch.cat(found)
+    if not ranks.first:
+        samples.zero_()
+    ranks.sum_([samples])
+    return samples.cpu().numpy()
 
 
 def grouped(order: np.ndarray, candidates: np.ndarray, others: int, generator: np.random.Generator) -> np.ndarray:

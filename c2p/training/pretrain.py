@@ -134,8 +134,8 @@ def pretrain(
         step = training.resume(state)
         del state
         encode = torch.compile(encoder) if machine.compiled else encoder
-        hard = settings.hard_negatives
-        candidates = nearest(image_features, CANDIDATES * hard) if hard else None
+        wanted = CANDIDATES * settings.hard_negatives
+        candidates = nearest(image_features, wanted, ranks) if wanted else None
         data = _Data(points, image_features, rotations, settings, depth, ranks, machine, candidates)
         tower = Tower(encode, list(encoder.parameters()), device, settings.precision)
 

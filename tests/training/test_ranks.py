@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from trainee import BATCH, SETTINGS, STEPS, listen, make_encoder, processes, run
+from trainee import BATCH, HARD, SETTINGS, STEPS, listen, make_encoder, processes, run
 
 from c2p.models.losses import Balance, cross_loss, intra_loss
 from c2p.training.batchnorm import BatchNormError, share_batchnorm
@@ -30,7 +30,7 @@ def _close(one: dict[str, np.ndarray], other: dict[str, np.ndarray], tolerance: 
         np.testing.assert_allclose(one[name], other[name], atol=tolerance, rtol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("vit", 2e-5), ("resnet", 1e-3)])
+@pytest.mark.parametrize(("kind", "tolerance"), [("vit", 2e-5), (HARD, 2e-5), ("resnet", 1e-3)])
 def test_two_processes_with_half_the_rows_are_one_with_all(
     forks: ForkServerContext, tmp_path: Path, kind: str, tolerance: float
 ) -> None:

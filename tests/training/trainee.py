@@ -1,6 +1,7 @@
 """A training so small that processes can be killed over it: towers, data, and one process of it as a function."""
 
 import ctypes
+import dataclasses
 import os
 import resource
 import signal
@@ -68,6 +69,8 @@ TOWERS: dict[str, dict[str, Any]] = {
     "resnet": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None},
 }
 """CLIP's two kinds of towers; the second has batch norm."""
+HARD = "vit, hard negatives"
+"""The first, trained in batches of neighbours."""
 
 
 def make_encoder(kind: str) -> DepthEncoder:
@@ -75,7 +78,7 @@ def make_encoder(kind: str) -> DepthEncoder:
     text = {"context_length": 4, "vocab_size": 8, "width": 32, "heads": 1, "layers": 1}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        model = open_clip.CLIP(32, TOWERS[kind], text)
+        model = open_clip.CLIP(32, TOWERS[kind.partition(",")[0]], text)
     clip = Clip(model, None, {"embed_dim": 32}, (32, 32), (0.48,) * 3, (0.27,) * 3, "bicubic", 32)
     return DepthEncoder.from_clip(clip)
 
@@ -98,6 +101,8 @@ def run(
 ) -> tuple[DepthEncoder, History]:
     """The training in this process; accuracies are made up from the weights, so they tell whether those are right."""
     encoder = make_encoder(kind)
+    if kind == HARD:
+        settings = dataclasses.replace(settings, hard_negatives=2)
 
     def evaluate(current: DepthEncoder) -> dict[str, float]:
         return {ACCURACY: 100 * sum(weight.double().sum().item() for weight in current.parameters()) % 1}
