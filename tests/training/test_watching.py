@@ -1,5 +1,7 @@
 """What a training tells whoever watches: TensorBoard's curves, progress, rates, memory, and the checkpoint's event."""
 
+import contextlib
+import itertools
 import json
 import logging
 import subprocess
@@ -12,9 +14,12 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from trainee import BATCH, STEPS, make_encoder, run
 
+from c2p.training import outlook
 from c2p.training.curves import open_curves
+from c2p.training.machine import Machine
 from c2p.training.memory import Memory, activation_bytes, predict_memory
 from c2p.training.meter import Meter, matmul_rate, training_flops
 from tasks.events import checkpoint_created
@@ -140,6 +145,31 @@ def test_activations_are_what_an_image_keeps() -> None:
 
     # the first layer keeps the image, sine its input, the second layer sine's output; 4 bytes a number
     assert activation_bytes(Tower(), torch.rand(1, 3, 4, 4)) == 4 * (48 + 16 + 16)
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_the_allocator_counts_about_what_was_predicted(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted: list[Memory] = []
+
+    def predict(*arguments: Any, **named: Any) -> Memory:
+        predicted.append(predict_memory(*arguments, **named))
+        return predicted[0]
+
+    monkeypatch.setattr(outlook, "predict_memory", predict)
+    monkeypatch.setattr(outlook, "matmul_rate", lambda *_: 1e9)  # its matrices are larger than this training
+
+    def tick(step: int, *_: Any) -> None:  # a checkpoint's copies would count as well: on a GPU they lie elsewhere
+        if step == 2:
+            raise InterruptedError
+
+    counting = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+    with counting as profiled, contextlib.suppress(InterruptedError):
+        run(tmp_path, kind, machine=Machine(), on_step=tick)
+    changes = [(e.start_ns(), e.nbytes()) for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = list(itertools.accumulate(change for _, change in sorted(changes)))
+    assert 0.5 * predicted[0].total < max(held) < 1.1 * predicted[0].total
 
 
 def test_the_prediction_is_printed_and_values_reach_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
