@@ -68,8 +68,15 @@ VARIANTS: Mapping[str, Changes] = {
     "one distance (no jitter)": {"depth.jitter": 0.0},
 }
 """Changes against the base; the first is the base itself."""
-TOGETHER: Mapping[str, Changes] = {"base": OTHER_SHAPES}
-"""What is compared in the end."""
+SURFACE = {"render.centre": "surface"}
+TOGETHER: Mapping[str, Changes] = {
+    "views centred by the vertices, restarts (published code)": {"pretrain.schedule": "restarts", **OTHER_SHAPES},
+    "vertices, one cosine": OTHER_SHAPES,
+    "surface, one cosine (plus)": {**SURFACE, **OTHER_SHAPES},
+    "surface, one cosine, temperature 0.7": {"pretrain.temperature": 0.7, **SURFACE, **OTHER_SHAPES},
+}
+"""The preset `plus` and what lies between it and the published code, on shapes and seeds that chose nothing; the first
+is what the others are held against."""
 PROMPTS: Mapping[str, tuple[str, ...]] = {"one prompt": (), "clip-7": ("clip-7",), "clip-80": ("clip-80",)}
 """Ensembles of prompts; they change nothing in training, so the base's encoders are judged by each."""
 VIEWS = "views one by one"
@@ -108,11 +115,17 @@ class Project:
         return torch.from_numpy(class_text(encode_prompts(clip, self.manifest.classes, templates)))
 
 
+def has_own_teacher(params: Params) -> bool:
+    """Whether a variant's teacher is trained on its own shapes or on views that are centred in another way."""
+    demo = parameters({})
+    return params.render.centre != demo.render.centre or params.download != demo.download
+
+
 def project_of(params: Params) -> Project:
     """The demo's own shapes and views, or others made here once.
 
-    With the demo's teacher, but for views centred by the surface: the demo's was trained on views centred by the
-    vertices, so those get one of their own.
+    With the demo's teacher, but where it would have to judge views that are centred otherwise than those it was trained
+    on, or where all begins with other shapes.
     """
     layout, demo = Layout(ROOT), parameters({})
     if (params.render, params.download) != (demo.render, demo.download):
@@ -123,9 +136,9 @@ def project_of(params: Params) -> Project:
 
 def _made(params: Params, *, again: bool) -> Layout:
     """A project of its own; again: of the demo's shapes."""
-    demo, name = Layout(ROOT), key("project", params.download, params.render, params.sample)[:8]
+    demo, own_teacher = Layout(ROOT), has_own_teacher(params)
+    name = key("project", params.download, params.render, params.sample, own_teacher)[:8]
     layout = Layout(demo.store / "plus" / name)
-    own_teacher = params.render.centre != parameters({}).render.centre
     if not (layout.features / "features.json").is_file():
         stages = ["render", "sample", "shards", "features"]
         stages[:0] = [] if again else ["download"]

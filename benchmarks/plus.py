@@ -36,6 +36,7 @@ from benchmarks.ingredients import (
     VARIANTS,
     VIEWS,
     Changes,
+    has_own_teacher,
     parameters,
     project_of,
 )
@@ -212,6 +213,7 @@ def _place(changes: Changes, seed: int) -> Path:
     recipe = [params.download, params.render, params.sample, params.depth]
     recipe += [dataclasses.replace(params.pretrain, seeds=(seed,)), not changes]
     made = [_sha256(layout.clip / "open_clip_model.safetensors"), code_digest("tasks.pretrain")]
+    made += ["own teacher"] if has_own_teacher(params) else []
     return layout.store / "plus" / f"{key('plus', made, recipe)}.json"
 
 

@@ -47,17 +47,17 @@ def test_paper_presets_hold_the_papers_numbers() -> None:
     assert (code.depth.projection, code.depth.footprint, code.depth.radius) == ("orthographic", "disc", 0.02)
 
 
-def test_plus_is_code_with_one_dense_camera() -> None:
+def test_plus_is_code_with_one_dense_camera_and_one_cosine() -> None:
     plus, code = (load(ROOT / f"profiles/{name}.yaml") for name in ("plus", "code"))
     assert plus.depth.footprint == "surface" and plus.depth.projection == "perspective"
     assert (plus.depth.fov, plus.depth.distance) == (plus.render.fov, plus.render.distance)
-    assert plus.pretrain.precision == "bfloat16"
+    assert (plus.pretrain.precision, plus.pretrain.schedule, plus.render.centre) == ("bfloat16", "cosine", "surface")
     same = replace(
         plus,
         profile=code.profile,
         depth=code.depth,
         render=replace(plus.render, supersample=1, centre="vertices"),
-        pretrain=replace(plus.pretrain, precision=code.pretrain.precision),
+        pretrain=replace(plus.pretrain, precision=code.pretrain.precision, schedule=code.pretrain.schedule),
     )
     assert same == code
 
