@@ -41,7 +41,7 @@ def test_profile_use_writes_and_says_what_changed(project: Path, capsys: pytest.
     assert "pretrain.epochs: " in out and "-> 3" in out
     params = load(project / "params.yaml")
     assert params.pretrain.epochs == 3 and params.pretrain.seeds == (4, 5)
-    assert "# paper: 0.7" in (project / "params.yaml").read_text(), "comments of the profile are kept"
+    assert "; paper: 0.7" in (project / "params.yaml").read_text(), "comments of the profile are kept"
 
 
 def test_profile_set_changes_that_key_only(project: Path) -> None:

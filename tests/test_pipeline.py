@@ -315,7 +315,7 @@ def test_another_clone_makes_the_tables_without_raw_data(by_flow: Path, remote: 
 @pytest.mark.prefect
 def test_an_experiment_in_a_clone(by_flow: Path, remote: str, tmp_path: Path) -> None:
     there = clone(by_flow, tmp_path / "there", remote)
-    experiment = ("dvc", "exp", "run", "--pull", "--allow-missing", "-n", "warm", "-S", "pretrain.temperature=0.07")
+    experiment = ("dvc", "exp", "run", "--pull", "--allow-missing", "-n", "warm", "-S", "pretrain.temperature=0.7")
     said = run(there, *experiment, "select")
     ran = re.findall(r"Running stage '(.+)'", said)
     assert ran[-1] == "select" and sorted(ran) == ["pretrain@0", "pretrain@1", "select"], "the seeds in any order"
@@ -324,10 +324,10 @@ def test_an_experiment_in_a_clone(by_flow: Path, remote: str, tmp_path: Path) ->
         row["Experiment"] or row["rev"]: row for row in csv.DictReader(shown[shown.index("Experiment,") :].splitlines())
     }
     column = next(name for name in rows["warm"] if name.endswith("pretrain.temperature"))
-    assert (float(rows["warm"][column]), float(rows["master"][column])) == (0.07, 0.7)
+    assert (float(rows["warm"][column]), float(rows["master"][column])) == (0.7, 0.07)
     assert len(rows["warm"]) < 20, "a table that can be read"
     difference = json.loads(run(there, "dvc", "exp", "diff", "--json", "master", "warm").splitlines()[-1])
-    assert difference["params"]["params.yaml"]["pretrain.temperature"]["new"] == 0.07
+    assert difference["params"]["params.yaml"]["pretrain.temperature"]["new"] == 0.7
     losses = difference["metrics"]["metrics/pretrain.json"]["seed_0.loss"]
     assert losses["new"] != losses["old"]
 

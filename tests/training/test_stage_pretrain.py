@@ -75,7 +75,7 @@ def test_two_processes_and_one_agree_and_nothing_reads_a_benchmark(project: Path
     assert not [name for name in modules if any(word in name for word in ("benchmark", "modelnet", "scanobject"))]
     for mine, theirs in zip(history(project, 0), history(by_two, 0), strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-3)
-        assert mine["lr"] == theirs["lr"] and mine["temperature"] == theirs["temperature"] == 0.7
+        assert mine["lr"] == theirs["lr"] and mine["temperature"] == theirs["temperature"] == 0.07
     assert sorted(p.name for p in (project / "models/pretrain/seed-0").iterdir()) == sorted(
         p.name for p in (by_two / "models/pretrain/seed-0").iterdir()
     )
