@@ -1,7 +1,7 @@
 """Hard negatives: batches of samples that look alike, so that a loss has something to tell apart.
 
-As OpenShape does it (Liu et al., 2023, section 3.4): some samples of a batch are drawn at random, and each brings its
-nearest by features. Here these are the frozen tower's image features, so that no labels are used.
+After the hard negative mining of OpenShape (Liu et al., arXiv 2305.10764): samples are drawn at random, and each brings
+its nearest by features. Here these are the frozen tower's image features, so that no labels are used.
 Letters: N samples, V views, C feature width, L nearest.
 """
 
