@@ -3,8 +3,8 @@
 In one run on one device, with made clouds: (a) this recipe, through the training loop itself; (b) the published way:
 float32, images decoded and encoded at every step, every point tested against every pixel; (c) the encoder alone, there
 and back on pictures that are given, everything else free. They take turns; a rate is that of the median step. Then
-whole epochs of two collections, one four times the other. Needs torch, numpy and the project's sources; what else is
-missing is left out, and said.
+whole epochs of two collections, one four times the other, and on a GPU what benchmarks.gpu measures. Needs torch, numpy
+and the project's sources; what else is missing is left out, and said.
 """
 
 import argparse
@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.gpu import compiled_seconds, summary, whole_training
 from benchmarks.machine import device_name, machine
+from benchmarks.made import VIEWS, made_clouds, made_features
 from benchmarks.published import PublishedStep, encode, rasteriser
 from benchmarks.tower import VIT_B_32, random_clip
 from c2p import params
@@ -34,13 +35,17 @@ from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.device import compute_device
 from c2p.models.network import Clip, prepare_images
 from c2p.training.gradients import autocast
+from c2p.training.lean import lean
+from c2p.training.machine import Machine
 from c2p.training.meter import matmul_rate, synchronise, training_flops
 from c2p.training.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = "c2p-demo"
 Precision = Literal["float32", "bfloat16"]
-POINTS, VIEWS, DISTANCES = 1024, 10, 2
+DISTANCES = 2
+VALIDATION = 10_517
+"""Clouds of ShapeNet's validation split."""
 SMALL_EPOCH = 16
 """Steps of the smaller collection's epoch."""
 DEPTH = params.Depth(
@@ -99,6 +104,7 @@ def main() -> None:
         measured = measure(clip, case, device, given.rounds)
         if not result["models"]:
             measured |= {"epochs_of": epochs_of(clip, case, device)}
+            measured |= on_gpu(clip, case, device) if device.type == "cuda" else {}
         result["models"][case.model] = {"tower": origin, **measured}
         print(json.dumps({case.model: result["models"][case.model]}, indent=2), flush=True)
     if not result["models"]:
@@ -121,6 +127,7 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
         "recipe": lambda: recipe_seconds(clip, case, device, ours),
         "published": lambda: published_seconds(clip, case, device),
         "encoder_alone": lambda: encoder_seconds(clip, case, device, ours),
+        "encoder_as_it_came": lambda: encoder_seconds(clip, case, device, ours, as_it_came=True),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -133,6 +140,7 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
         "recipe": DISTANCES * case.batch * there_and_back,
         "published": DISTANCES * case.batch * there_and_back + case.batch * there,
         "encoder_alone": DISTANCES * case.batch * there_and_back,
+        "encoder_as_it_came": DISTANCES * case.batch * there_and_back,
     }
     peaks = {name: matmul_rate(device, getattr(torch, name)) for name in {ours, "float32"}}
     share = {n: done[n] / step[n] / peaks["float32" if n == "published" else ours] for n in step}
@@ -141,9 +149,10 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
         "share_of_matmul_rate": round(share["recipe"], 4),
         "ratio_to_published": round(step["published"] / step["recipe"], 2),
         "ratio_to_encoder_alone": round(step["encoder_alone"] / step["recipe"], 3),
+        "lean_blocks_speedup": round(step["encoder_as_it_came"] / step["encoder_alone"], 3),
         "batch": case.batch,
         "samples": case.samples,
-        "precision": {"recipe": ours, "published": "float32", "encoder_alone": ours},
+        "precision": {name: "float32" if name == "published" else ours for name in ways},
         "pictures_decoded": _pictures_are_decoded(),
         "published_maps_by": rasteriser(device)[1],
         "step_s": {name: round(value, 4) for name, value in step.items()},
@@ -156,10 +165,13 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
     }
 
 
-def recipe_seconds(clip: Clip, case: Case, device: torch.device, precision: Precision) -> list[float]:
+def recipe_seconds(
+    clip: Clip, case: Case, device: torch.device, precision: Precision, *, compiled: bool = False
+) -> list[float]:
     """Seconds of the steps of this recipe, by the training loop's own readings; the first ones are left out."""
     points, targets = made_clouds(case.samples), made_features(case.samples, clip.width)
     warm = 16 if device.type == "cuda" else 1
+    machine = Machine(compiled=compiled)
     times: list[tuple[int, float]] = []
 
     def on_step(step: int, steps: int, values: dict[str, float]) -> None:
@@ -171,7 +183,10 @@ def recipe_seconds(clip: Clip, case: Case, device: torch.device, precision: Prec
     settings = replace(RECIPE, batch=case.batch, precision=precision, epochs=100)
     rotations = torch.from_numpy(view_set("ten").rotations).float()
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
-        pretrain(encoder, points, targets, settings, DEPTH, rotations, seed=0, folder=Path(folder), on_step=on_step)
+        pretrain(
+            encoder, points, targets, settings, DEPTH, rotations,
+            seed=0, folder=Path(folder), on_step=on_step, machine=machine,
+        )  # fmt: skip
     if device.type != "cuda":
         return [after[1] - before[1] for before, after in itertools.pairwise(times[warm - 1 :])]
     read = [time for step, time in times if step % warm == 0]  # a GPU's steps are read in blocks, all at once
@@ -202,6 +217,18 @@ def epochs_of(clip: Clip, case: Case, device: torch.device) -> dict[str, Any]:
     return {"seconds": {str(n): round(value, 3) for n, value in seconds.items()}, "ratio": round(large / small, 2)}
 
 
+def on_gpu(clip: Clip, case: Case, device: torch.device) -> dict[str, Any]:
+    """What benchmarks.gpu measures."""
+    settings = replace(RECIPE, batch=case.batch, precision=case.precision)
+    clouds, features = made_clouds(case.samples), made_features(case.samples, clip.width)
+    try:
+        whole = summary(whole_training(clip, clouds, features, made_clouds(VALIDATION), settings, DEPTH, device))
+    except ModuleNotFoundError as error:  # checkpoints are safetensors
+        whole = {"minutes_of_100_epochs": None, "reason": f"{error.name} is not installed"}
+    compiled = compiled_seconds(lambda: recipe_seconds(clip, case, device, case.precision, compiled=True))
+    return {"whole_training": whole, "compiled": compiled}
+
+
 def published_seconds(clip: Clip, case: Case, device: torch.device) -> list[float]:
     """Seconds of steps of the published way; the first one is left out."""
     encoder = DepthEncoder.from_clip(clip).to(device).train()
@@ -219,9 +246,16 @@ def published_seconds(clip: Clip, case: Case, device: torch.device) -> list[floa
     return times[1:]
 
 
-def encoder_seconds(clip: Clip, case: Case, device: torch.device, precision: str) -> list[float]:
-    """Seconds of the encoder there and back on a batch's pictures, already prepared; the first one is left out."""
+def encoder_seconds(
+    clip: Clip, case: Case, device: torch.device, precision: str, *, as_it_came: bool = False
+) -> list[float]:
+    """Seconds of the encoder there and back on a batch's pictures, already prepared; the first one is left out.
+
+    as_it_came: with the tower's own blocks, not those that it is trained with (c2p.training.lean).
+    """
     tower = DepthEncoder.from_clip(clip).to(device).train().visual
+    if not as_it_came:
+        lean(tower)
     images = prepare_images(torch.rand(DISTANCES * case.batch, 3, *clip.image_size, device=device), clip)
     weights = list(tower.parameters())
 
@@ -240,20 +274,6 @@ def flops(clip: Clip, device: torch.device) -> tuple[int, int]:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder(image)
     return training_flops(encoder, list(encoder.parameters()), image), int(counter.get_total_flops())
-
-
-def made_clouds(count: int) -> Tensor:
-    """Points on ellipsoids, (count, POINTS, 3) float32 in the unit sphere."""
-    generator = torch.Generator().manual_seed(0)
-    points = torch.randn(count, POINTS, 3, generator=generator)
-    points /= points.norm(dim=-1, keepdim=True)
-    axes = 0.3 + 0.7 * torch.rand(count, 1, 3, generator=generator)
-    return points * axes
-
-
-def made_features(count: int, width: int) -> Tensor:
-    """Image features, (count, VIEWS, width) float16."""
-    return torch.randn(count, VIEWS, width, generator=torch.Generator().manual_seed(1)).half()
 
 
 def _timed(work: Callable[[], object], device: torch.device, times: int) -> Iterator[float]:

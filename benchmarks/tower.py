@@ -3,6 +3,7 @@
 The plain one has the names of open_clip's weights, and gives the same features with the same weights.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -85,15 +86,23 @@ class VisionTransformer(nn.Module):
         return self.ln_post(self.transformer["resblocks"](self.ln_pre(tokens))[:, 0]) @ self.proj
 
 
+class QuickGELU(nn.Module):
+    """OpenAI's activation, as open_clip writes it."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Any shape."""
+        return hidden * torch.sigmoid(1.702 * hidden)
+
+
 class _Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
+        layers = {"c_fc": nn.Linear(width, 4 * width), "gelu": QuickGELU(), "c_proj": nn.Linear(4 * width, width)}
+        self.mlp = nn.Sequential(OrderedDict(layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
         normed = self.ln_1(tokens)
         tokens = tokens + self.attn(normed, normed, normed, need_weights=False)[0]
-        hidden = self.mlp["c_fc"](self.ln_2(tokens))
-        return tokens + self.mlp["c_proj"](hidden * torch.sigmoid(1.702 * hidden))
+        return tokens + self.mlp(self.ln_2(tokens))

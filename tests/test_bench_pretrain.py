@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import open_clip
 import pytest
 import torch
 
-from benchmarks.pretrain import DEPTH, made_clouds
+from benchmarks.gpu import compiled_seconds, idle_share, summary, whole_training
+from benchmarks.made import made_clouds, made_features
+from benchmarks.pretrain import DEPTH, RECIPE
 from benchmarks.published import decode, encode, naive_map, naive_maps, normalise, rasteriser
-from benchmarks.tower import Shape, VisionTransformer
+from benchmarks.tower import Shape, VisionTransformer, plain_clip
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 
@@ -56,6 +59,37 @@ def test_the_plain_tower_is_open_clips() -> None:
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
+
+
+def test_a_training_of_true_size_is_measured_by_its_epochs() -> None:
+    clip = plain_clip(Shape(image=32, patch=16, width=16, layers=1, heads=2, output=8))
+    recipe, depth = replace(RECIPE, batch=4), replace(DEPTH, size=16)
+    clouds, validation = made_clouds(8), made_clouds(5)
+    whole = whole_training(clip, clouds, made_features(8, 8), validation, recipe, depth, torch.device("cpu"))
+    assert len(whole.epochs) == len(whole.validations) == 3 and whole.idle is None
+    assert all(0 < part < epoch for part, epoch in zip(whole.validations, whole.epochs, strict=True))
+    assert any(line.startswith("predicted memory on cpu") for line in whole.memory)
+    assert summary(replace(whole, epochs=[6.0, 3.0, 9.0]))["minutes_of_100_epochs"] == 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_idle_is_what_no_kernel_covers(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    starts = generator.integers(-5, 60, 12)
+    spans = [
+        (int(start), int(start + length)) for start, length in zip(starts, generator.integers(0, 9, 12), strict=True)
+    ]
+    free = sum(not any(start <= moment < stop for start, stop in spans) for moment in range(50))
+    assert idle_share(spans, 0, 50) == free / 50
+    assert idle_share([], 0, 50) == 1 and idle_share([(-1, 99)], 0, 50) == 0
+
+
+def test_a_compiler_that_fails_is_a_reason() -> None:
+    def fail() -> list[float]:
+        raise RuntimeError("no C compiler\nlong story")
+
+    assert compiled_seconds(lambda: [3.0, 1.0, 2.0]) == {"step_s": 2.0}
+    assert compiled_seconds(fail) == {"step_s": None, "reason": "RuntimeError: no C compiler"}
 
 
 def test_pictures_come_back() -> None:

@@ -124,7 +124,7 @@ def _compact(corners: Tensor, counts: Tensor, room: int) -> Tensor:
     place = counts.cumsum(1) - 1
     place = place.where(counts & (place < room), room)
     front = corners.new_zeros(len(corners), room + 1, 3).scatter_(1, place[..., None].expand_as(corners), corners)
-    return front[:, : room if corners.is_cuda else min(room, int(counts.sum(1).max()))]
+    return front[:, : room if corners.device.type != "cpu" else min(room, int(counts.sum(1).max()))]
 
 
 def covered(

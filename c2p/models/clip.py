@@ -39,9 +39,7 @@ def load_clip(folder: Path) -> Clip:
 
     Raises ModelError: the folder, its configuration or its weights are absent, broken or don't fit each other.
     """
-    place = open_clip_folder(folder)
-    config = read_config(place)
-    return _build(Architecture(f"local-dir:{place}", config["model_cfg"], weights=folder_weights(place)), seed=0)
+    return _build(_saved(folder), seed=0)
 
 
 def load_image_tower(folder: Path) -> Clip:
@@ -49,12 +47,10 @@ def load_image_tower(folder: Path) -> Clip:
 
     Its `model` has encode_image alone. Raises ModelError as load_clip does.
     """
-    place = open_clip_folder(folder)
-    plan = Architecture(f"local-dir:{place}", read_config(place)["model_cfg"], weights=folder_weights(place))
-    return _build(plan, seed=0, text=False)
+    return _build(_saved(folder), seed=0, text=False)
 
 
-class ImageTower(nn.Module):
+class VisualOnly(nn.Module):
     """An open_clip model of which the visual tower is left."""
 
     def __init__(self, visual: nn.Module) -> None:
@@ -120,6 +116,11 @@ def encode_text(clip: Clip, prompts: Sequence[str]) -> Tensor:
     return functional.normalize(torch.cat(features), dim=-1)
 
 
+def _saved(folder: Path) -> Architecture:
+    place = open_clip_folder(folder)
+    return Architecture(f"local-dir:{place}", read_config(place)["model_cfg"], weights=folder_weights(place))
+
+
 def _build(plan: Architecture, *, seed: int, text: bool = True) -> Clip:
     """Build a network and give it its weights; with `text` off, a file's weights go into the visual tower alone."""
     path = plan.weights or _tag_weights(plan)
@@ -148,7 +149,7 @@ def _build(plan: Architecture, *, seed: int, text: bool = True) -> Clip:
         fill_forgotten(model, name=plan.identifier, seed=seed)
     else:
         fit_weights(model, weights, source=str(path), only="" if text else VISUAL)
-    return _clip(model if text else ImageTower(model.visual), tokenizer, plan.config)
+    return _clip(model if text else VisualOnly(model.visual), tokenizer, plan.config)
 
 
 def _tag_weights(plan: Architecture) -> Path | None:

@@ -62,6 +62,9 @@ def prepare_images(images: Tensor, clip: Clip, *, standardise: bool = True) -> T
         images = images.clamp(0, 1).expand(-1, 3, -1, -1)
     if not standardise:
         return images
-    mean = images.new_tensor(clip.mean)[:, None, None]
-    std = images.new_tensor(clip.std)[:, None, None]
-    return (images - mean) / std
+    return (images - _channels(clip.mean, images)) / _channels(clip.std, images)
+
+
+def _channels(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """(3, 1, 1), made on the device of `like`: a copy from the host would make it wait for a GPU."""
+    return torch.stack([like.new_full((1, 1), value) for value in values])

@@ -9,7 +9,7 @@ disk, leaves a folder that resumes.
 import json
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,9 +128,9 @@ def kept_epochs(history: History, settings: Keeping) -> set[int]:
 class Keeper:
     """Writes the checkpoints of a run behind the training's back, one file after the other, in the order given.
 
-    What a killed run left half written goes first. Tensors are copied to the CPU at once, so training may go on. What a
-    write raises comes with the next call, or with the end of the `with` block: OSError, in one line, where the file
-    system refuses.
+    What a killed run left half written goes first. Tensors are copied at once where they are, so training may go on; a
+    GPU's are fetched by the thread that writes, on a stream of its own. What a write raises comes with the next call,
+    or with the end of the `with` block: OSError, in one line, where the file system refuses.
     """
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
@@ -156,16 +156,16 @@ class Keeper:
 
     def save_weights(self, epoch: int, weights: dict[str, Tensor]) -> None:
         """Write the weights after `epoch` finished epochs."""
-        copied = _on_cpu(weights)
-        self._submit(lambda: save_weights(self._folder, epoch, copied))
+        copies = _Copies(weights)
+        self._submit(lambda: save_weights(self._folder, epoch, copies.fetch()))
 
     def save_state(self, state: dict[str, Any], keep: set[int] | None = None) -> None:
         """Replace the training state; then remove the weights of all epochs but those to `keep` (None: all)."""
-        copied = _on_cpu(state)
+        copies = _Copies(state)
         self._saved = time.monotonic()
 
         def write() -> None:
-            save_state(self._folder, copied, run=self._run)
+            save_state(self._folder, copies.fetch(), run=self._run)
             for checkpoint in list_checkpoints(self._folder) if keep is not None else []:
                 if checkpoint.epoch not in (keep or ()):
                     checkpoint.path.unlink(missing_ok=True)
@@ -182,10 +182,39 @@ class Keeper:
             writing.result()
 
 
-def _on_cpu(value: Any) -> Any:
-    """The same nested plain data with copies of its tensors on the CPU."""
+class _Copies:
+    """Nested plain data with copies of its tensors: made where they are, fetched when they are wanted."""
+
+    def __init__(self, value: Any) -> None:
+        try:
+            self._value = _each(value, lambda tensor: tensor.detach().clone())
+        except torch.OutOfMemoryError:  # a GPU without room for them: who trains waits until they are here
+            self._value = _each(value, lambda tensor: tensor.detach().to("cpu", copy=True))
+        self._device = next((tensor.device for tensor in _tensors(self._value) if tensor.is_cuda), None)
+        self._made = torch.cuda.current_stream(self._device).record_event() if self._device else None
+
+    def fetch(self) -> Any:
+        """The copies on the CPU; to be called once, by any thread."""
+        value, self._value = self._value, None
+        if self._made is None:
+            return value
+        beside = torch.cuda.Stream(self._device)
+        beside.wait_event(self._made)
+        with torch.cuda.stream(beside):
+            return _each(value, Tensor.cpu)
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return change(value)
     if isinstance(value, dict):
-        return {key: _on_cpu(item) for key, item in value.items()}
-    return [_on_cpu(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _each(item, change) for key, item in value.items()}
+    return [_each(item, change) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)

@@ -91,7 +91,10 @@ def losses(
 
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
-    """Matrix products in bfloat16 where `precision` says so."""
+    """Matrix products in bfloat16 where `precision` says so, else everything as it is."""
+    if precision != "bfloat16" and not torch.amp.is_autocast_available(device.type):
+        yield
+        return
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         yield
 

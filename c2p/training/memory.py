@@ -1,16 +1,16 @@
 """Memory of a training on its device: predicted before it starts, so that what is too big is known by name.
 
 Bytes, with N samples, P points, V views, C feature width, W weights, K depth maps a sample, m samples a piece and
-H x H depth maps: points 12 N P; image features 2 N V C; weights and gradients 4 W each, and 2 W of copies for bfloat16;
-optimiser 8 W (two moments) and, while it steps, 8 min(W, STEP_NUMBERS); depth maps 4 K m H^2 for each of the MAPS that
-are there at a time; activations K m times what one image keeps for its way back, which is measured.
+H x H depth maps: points 12 N P; image features 2 N V C; weights and gradients 4 W each, and the copies of weights that
+a forward pass keeps (for bfloat16, c2p.training.lean), measured; optimiser 8 W (two moments) and, while it steps,
+8 min(W, STEP_NUMBERS); depth maps 4 K m H^2 for each of the MAPS that are there at a time; activations K m times what
+one image keeps for its way back, which is measured.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from c2p.training.optim import STEP_NUMBERS
 from c2p.training.steps import TrainingError
@@ -31,7 +31,7 @@ class Memory:
     points: int
     features: int
     weights: int
-    """Weights, gradients and copies for bfloat16."""
+    """Weights, gradients, and copies of weights."""
     optimizer: int
     maps: int
     activations: int
@@ -47,27 +47,28 @@ class Memory:
 
 
 def predict_memory(
-    points: Tensor, features: Tensor, *, weights: int, images: int, size: int, image_bytes: int, bfloat16: bool
+    points: Tensor, features: Tensor, *, weights: int, images: int, size: int, image_bytes: int, copies: int
 ) -> Memory:
     """Memory of a training. weights: their number; images: depth maps of a piece, K m; size: their side, pixels;
-    image_bytes: what one image keeps, from `activation_bytes`.
+    image_bytes, copies: from `kept_bytes`.
     """
     return Memory(
         points=points.numel() * 4,
         features=features.numel() * features.element_size(),
-        weights=weights * (10 if bfloat16 else 8),
+        weights=weights * 8 + copies,
         optimizer=weights * 8 + min(weights, STEP_NUMBERS) * 8,
         maps=images * size**2 * 4 * MAPS,
         activations=images * image_bytes,
     )
 
 
-def activation_bytes(encode: Callable[[Tensor], Tensor], image: Tensor) -> int:
-    """Bytes that an image's forward pass keeps for the way back; image: (1, 3, H, W).
+def kept_bytes(tower: nn.Module, image: Tensor) -> tuple[int, int]:
+    """Bytes that a forward pass keeps for the way back, beside the weights; image: (1, 3, H, W).
 
-    The second image's share: what all images use together, weights and their copies, is not in it.
+    Returns those of each image (the second one's share), and those that all images use together: copies of weights.
     """
-    return _kept(encode, image.repeat(2, 1, 1, 1)) - _kept(encode, image)
+    one, two = _kept(tower, image), _kept(tower, image.repeat(2, 1, 1, 1))
+    return two - one, max(0, 2 * one - two)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -77,7 +78,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _kept(encode: Callable[[Tensor], Tensor], images: Tensor) -> int:
+def _kept(tower: nn.Module, images: Tensor) -> int:
+    own = {weight.untyped_storage().data_ptr() for weight in tower.parameters()}
     sizes: dict[int, int] = {}
     held = []  # storages must live on, or another one could get the same address
 
@@ -88,5 +90,5 @@ def _kept(encode: Callable[[Tensor], Tensor], images: Tensor) -> int:
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encode(images)
-    return sum(sizes.values())
+        tower(images)
+    return sum(size for place, size in sizes.items() if place not in own)

@@ -14,7 +14,7 @@ from c2p.models.depth_encoder import DepthEncoder
 from c2p.training.distributed import Ranks
 from c2p.training.gradients import autocast
 from c2p.training.machine import Machine
-from c2p.training.memory import GIB, Memory, OutOfMemory, activation_bytes, is_out_of_memory, predict_memory
+from c2p.training.memory import GIB, Memory, OutOfMemory, is_out_of_memory, kept_bytes, predict_memory
 from c2p.training.meter import Meter, matmul_rate, training_flops
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def look_ahead(
 
     known: an outlook's `image` of the same run, which spares that image where it was measured here.
     """
-    device, bfloat16 = encoder.device, settings.precision == "bfloat16"
+    device = encoder.device
     distances = 2 if settings.intra else 1
     rows = settings.batch // ranks.size
     image = image_cost(encoder, settings, depth, known)
@@ -64,9 +64,9 @@ def look_ahead(
         images=distances * min(machine.micro_batch or rows, rows),
         size=depth.size,
         image_bytes=image["bytes"],
-        bfloat16=bfloat16,
+        copies=image["copies"],
     )
-    peak = matmul_rate(device, torch.bfloat16 if bfloat16 else torch.float32)
+    peak = matmul_rate(device, getattr(torch, settings.precision))
     images = settings.batch * distances
     meter = Meter(samples=settings.batch, images=images, flops=image["flops"] * rows * distances, peak=peak)
     if ranks.first:
@@ -77,20 +77,21 @@ def look_ahead(
 def image_cost(
     encoder: DepthEncoder, settings: params.Pretrain, depth: params.Depth, known: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What one depth image through the tower and back costs: its FLOPs, the bytes kept, and where that was measured.
+    """What one depth image through the tower and back costs: FLOPs, bytes kept, and where that was measured.
 
-    known: what this returned earlier for the same tower and parameters; measured anew on another kind of device or
-    with another torch.
+    known: what this returned earlier for the same tower and parameters; measured anew on another kind of device, with
+    another torch, or where an older c2p has measured less.
     """
     device = encoder.device
     place = f"{device.type}, torch {torch.__version__}"
-    if known is not None and known.get("place") == place:
+    if known is not None and known.get("place") == place and "copies" in known:
         return dict(known)
     image = torch.zeros(1, 1, depth.size, depth.size, device=device).expand(-1, 3, -1, -1)
     encoder.eval()  # batch norm must not learn from this image
     with autocast(device, settings.precision):
         flops = training_flops(encoder, list(encoder.parameters()), image)
-        return {"place": place, "flops": flops, "bytes": activation_bytes(encoder, image)}
+        kept, copies = kept_bytes(encoder, image)
+    return {"place": place, "flops": flops, "bytes": kept, "copies": copies}
 
 
 @contextmanager

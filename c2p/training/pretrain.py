@@ -27,6 +27,7 @@ from c2p.training.distributed import ALONE, Ranks
 from c2p.training.draws import Batch, Draw, batches, draw_epoch
 from c2p.training.gradients import Tower, backpropagate
 from c2p.training.history import History
+from c2p.training.lean import lean
 from c2p.training.ledger import Ledger, OnStep
 from c2p.training.machine import Machine
 from c2p.training.neighbours import CANDIDATES, nearest
@@ -118,6 +119,7 @@ def pretrain(
     run = _describe(points, image_features, settings, depth, seed)
     device, per_epoch = encoder.device, len(points) // settings.batch
     with memory_errors_named(encoder, points, settings, machine), Keeper(folder, run) as keeper:
+        lean(encoder.visual)
         points, image_features = points.to(device), image_features.to(device)
         rotations = rotations.to(device, torch.float32)
         if ranks.size > 1:
@@ -136,19 +138,15 @@ def pretrain(
         encode = torch.compile(encoder) if machine.compiled else encoder
         wanted = CANDIDATES * settings.hard_negatives
         candidates = nearest(image_features, wanted, ranks) if wanted else None
-        data = _Data(points, image_features, rotations, settings, depth, ranks, machine, candidates)
+        data = Data(points, image_features, rotations, settings, depth, ranks, machine, candidates)
         tower = Tower(encode, list(encoder.parameters()), device, settings.precision)
-
         for epoch in range(step // per_epoch, settings.epochs):
             encoder.train()
             draw = data.draw(seed, epoch)
             for batch in data.batches(draw, start=step % per_epoch):
                 rate = rate_of_step(step, per_epoch, settings)
                 set_learning_rate(optimizer, rate)
-                pieces, targets = data.pieces(batch), data.targets(batch)
-                terms = backpropagate(tower, balance, pieces, targets, settings, ranks=ranks, key=(seed, step))
-                values = torch.stack([*terms, gradient_norm(weights), balance.sigma.detach()])
-                optimizer.step()
+                values = take_step(tower, balance, optimizer, data, batch, key=(seed, step))
                 step += 1
                 ledger.add(values, {"lr": rate, "temperature": settings.temperature})
                 if ranks.first and step % per_epoch and keeper.age >= machine.save_seconds:
@@ -172,8 +170,29 @@ def pretrain(
     return ledger.history
 
 
+def take_step(
+    tower: Tower,
+    balance: Balance,
+    optimizer: torch.optim.Optimizer,
+    data: "Data",
+    batch: Batch,
+    *,
+    key: tuple[int, int],
+) -> Tensor:
+    """Train on one batch; key: seed and step. Nothing in here waits for a GPU.
+
+    Returns (5,) float32 on the device: the loss and its two parts, the norm of the gradients and sigma before the step.
+    """
+    pieces, targets = data.pieces(batch), data.targets(batch)
+    terms = backpropagate(tower, balance, pieces, targets, data.settings, ranks=data.ranks, key=key)
+    norm = gradient_norm([*tower.weights, *balance.parameters()])
+    values = torch.stack([*terms, norm, balance.sigma.detach()])
+    optimizer.step()
+    return values
+
+
 @dataclass(frozen=True)
-class _Data:
+class Data:
     """What batches are made of, all on one device."""
 
     points: Tensor

@@ -54,15 +54,15 @@ def validate(
     """
     device = encoder.device
     rotations, text = rotations.to(device, torch.float32), text.to(device)
+    points, labels = points.to(device), labels.to(device)  # at once: a copy for each part would wait for a GPU
     size = max(1, IMAGES_PER_BATCH // len(rotations))
     counts = torch.zeros(2, len(text), dtype=torch.int64, device=device)  # objects of each class; the right ones
     parts = list(zip(points.split(size), labels.split(size), strict=True))
     for part, wanted in parts[ranks.rank :: ranks.size]:
-        images = depth_images(depth_maps(part.to(device), rotations, depth))
+        images = depth_images(depth_maps(part, rotations, depth))
         with autocast(device, precision):
             features = functional.normalize(encoder(images.flatten(0, 1)), dim=-1)
         cosines = features.reshape(len(part), len(rotations), -1).sum(1) @ text.T
-        wanted = wanted.to(device)
         counts[0].index_add_(0, wanted, torch.ones_like(wanted))
         counts[1].index_add_(0, wanted, (cosines.argmax(1) == wanted).long())
     ranks.sum_([counts])

@@ -140,8 +140,11 @@ def test_what_an_image_costs_is_measured_once_a_run_and_anew_with_another_torch(
     assert len(measured) == 2
 
 
-def test_writes_are_in_order_and_copies(tmp_path: Path) -> None:
-    weight = torch.zeros(1000)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_writes_are_in_order_and_copies(tmp_path: Path, device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    weight = torch.zeros(1000, device=device)
     with Keeper(tmp_path, {"seed": 1}) as keeper:
         for epoch in range(1, 6):
             weight.fill_(epoch)
@@ -150,7 +153,23 @@ def test_writes_are_in_order_and_copies(tmp_path: Path) -> None:
             keeper.save_state({"step": epoch, "w": weight}, keep={epoch})
     assert _epochs(tmp_path) == [5]
     assert load_weights(list_checkpoints(tmp_path)[0].path)["w"].eq(5).all()
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["state"]["step"] == 5
+    state = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
+    assert state["step"] == 5 and state["w"].eq(-1).all() and state["w"].device.type == "cpu"
+
+
+def test_a_device_without_room_for_copies_gives_them_away_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    weights = {"w": torch.ones(7), "nested": {"v": [torch.ones(2)]}}
+    monkeypatch.setattr(torch.Tensor, "clone", full)
+    with Keeper(tmp_path, {}) as keeper:
+        keeper.save_state(weights)
+        weights["w"].fill_(2)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)["state"]
+    assert state["w"].eq(1).all() and state["nested"]["v"][0].eq(1).all()
 
 
 def test_a_write_that_fails_is_told_at_the_end(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from trainee import BATCH, STEPS, make_encoder, run
 from c2p.training import outlook
 from c2p.training.curves import open_curves
 from c2p.training.machine import Machine
-from c2p.training.memory import Memory, activation_bytes, predict_memory
+from c2p.training.memory import Memory, kept_bytes, predict_memory
 from c2p.training.meter import Meter, matmul_rate, training_flops
 from tasks.events import checkpoint_created
 from tasks.progress import heard_by, tell
@@ -124,17 +124,15 @@ def test_the_matmul_rate_is_one_that_this_machine_can_have() -> None:
 
 def test_memory_is_the_formula() -> None:
     points, features = torch.zeros(100, 64, 3), torch.zeros(100, 10, 32, dtype=torch.float16)
-    memory = predict_memory(points, features, weights=1000, images=16, size=32, image_bytes=777, bfloat16=False)
-    assert memory == Memory(12 * 6400, 2 * 32000, 8000, 16000, 16 * 32 * 32 * 4 * 6, 16 * 777)
-    assert memory.total == sum((76800, 64000, 8000, 16000, 393216, 12432))
-    halves = predict_memory(points, features, weights=1000, images=16, size=32, image_bytes=777, bfloat16=True)
-    assert halves.weights == 10000
-    large = predict_memory(points, features, weights=10**8, images=16, size=32, image_bytes=777, bfloat16=True)
+    memory = predict_memory(points, features, weights=1000, images=16, size=32, image_bytes=777, copies=50)
+    assert memory == Memory(12 * 6400, 2 * 32000, 8050, 16000, 16 * 32 * 32 * 4 * 6, 16 * 777)
+    assert memory.total == sum((76800, 64000, 8050, 16000, 393216, 12432))
+    large = predict_memory(points, features, weights=10**8, images=16, size=32, image_bytes=777, copies=0)
     assert large.optimizer == 8 * 10**8 + 8 * 2**24
     assert str(Memory(2**30, 0, 2**29, 0, 0, 0)).startswith("1.50 GiB (points 1.00, features 0.00, weights 0.50,")
 
 
-def test_activations_are_what_an_image_keeps() -> None:
+def test_an_image_keeps_activations_and_all_together_copies_of_weights() -> None:
     class Tower(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -144,7 +142,12 @@ def test_activations_are_what_an_image_keeps() -> None:
             return self.second(torch.sin(self.first(images.flatten(1))))
 
     # the first layer keeps the image, sine its input, the second layer sine's output; 4 bytes a number
-    assert activation_bytes(Tower(), torch.rand(1, 3, 4, 4)) == 4 * (48 + 16 + 16)
+    tower, image = Tower(), torch.rand(1, 3, 4, 4)
+    assert kept_bytes(tower, image) == (4 * (48 + 16 + 16), 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        activations, copies = kept_bytes(tower, image)
+    assert copies == 2 * 16 * 4, "the second layer's: no gradient goes back to the image"
+    assert 2 * (48 + 16 + 16) <= activations <= 4 * (48 + 16 + 16)
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])

@@ -1,0 +1,156 @@
+"""A step never waits for a GPU: shown without one, on tensors that have no values at all.
+
+On torch's device `meta` whoever asks for a value fails, as does an operation on tensors of two devices. What would be
+copied from the host, which waits as well, is caught on its way.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from trainee import DEPTH, ROTATIONS, SAMPLES, SETTINGS, make_data, make_encoder
+
+from c2p import params
+from c2p.models.losses import Balance
+from c2p.training import select
+from c2p.training.distributed import ALONE
+from c2p.training.gradients import Tower
+from c2p.training.lean import lean
+from c2p.training.machine import Machine
+from c2p.training.optim import create_optimizer
+from c2p.training.pretrain import Data, take_step
+
+META = torch.device("meta")
+
+
+MAKERS = {torch.tensor, torch.as_tensor, torch.from_numpy, Tensor.new_tensor}
+"""Of tensors from numbers of the host; one for another device is copied there unseen."""
+
+
+class NothingFromTheHost(TorchDispatchMode):
+    """Refuses every operation on a tensor of the host, and the making of one."""
+
+    def __enter__(self) -> Any:
+        self._makers = NothingIsMade()
+        self._makers.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._makers.__exit__(*error)
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            assert not (isinstance(value, Tensor) and value.device.type == "cpu"), f"{function}: a tensor of the host"
+        return function(*args, **(kwargs or {}))
+
+
+class NothingIsMade(TorchFunctionMode):
+    """Refuses MAKERS."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert function not in MAKERS, f"{function}: a copy from the host"
+        return function(*args, **(kwargs or {}))
+
+
+def _step(
+    device: torch.device,
+    kind: str = "vit",
+    *,
+    settings: params.Pretrain = SETTINGS,
+    depth: params.Depth = DEPTH,
+    machine: Machine = Machine(),  # noqa: B008 - frozen
+) -> Callable[[], Tensor]:
+    encoder = make_encoder(kind).to(device).train()
+    lean(encoder.visual)
+    points, features = (values.to(device) for values in make_data())
+    data = Data(points, features, ROTATIONS.float().to(device), settings, depth, ALONE, machine, None)
+    balance = Balance().to(device)
+    optimizer = create_optimizer([*encoder.parameters(), *balance.parameters()], settings)
+    tower = Tower(encoder, list(encoder.parameters()), device, settings.precision)
+    batches = data.batches(data.draw(0, 0))
+    return lambda: take_step(tower, balance, optimizer, data, next(batches), key=(0, 0))
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+@pytest.mark.parametrize("footprint", ["window", "disc", "surface"])
+def test_a_step_asks_for_no_value(kind: str, footprint: str) -> None:
+    step = _step(META, kind, depth=replace(DEPTH, footprint=footprint))
+    step()  # the optimiser's state
+    with NothingFromTheHost():
+        values = step()
+    assert values.device == META and values.shape == (5,)
+
+
+@pytest.mark.parametrize("change", ["pieces", "orthographic", "plain distance", "weighted"])
+def test_nor_does_another_way_of_training(change: str) -> None:
+    depths = {"orthographic": {"projection": "orthographic", "distance": 1.0}, "weighted": {"aggregation": "weighted"}}
+    step = _step(
+        META,
+        settings=replace(SETTINGS, intra=change != "plain distance"),
+        depth=replace(DEPTH, **depths.get(change, {})),
+        machine=Machine(micro_batch=4 if change == "pieces" else 0),
+    )
+    step()
+    with NothingFromTheHost():
+        step()
+
+
+def test_validation_waits_for_its_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def accuracies(counts: Tensor) -> tuple[float, float]:
+        asked.append(counts)
+        return 0.0, 0.0
+
+    monkeypatch.setattr(select, "accuracies", accuracies)
+    encoder = make_encoder("vit").to(META).eval()
+    given = {
+        "points": make_data()[0], "labels": torch.arange(SAMPLES) % 3, "text": torch.zeros(3, encoder.width),
+        "rotations": ROTATIONS.float(),
+    }  # fmt: skip
+    given = {name: values.to(META) for name, values in given.items()}
+    monkeypatch.setattr(select, "IMAGES_PER_BATCH", 60)
+    with NothingFromTheHost():
+        select.validate(encoder, depth=DEPTH, **given)
+    assert [counts.shape for counts in asked] == [(2, 3)] and 2 * 60 // len(ROTATIONS) < SAMPLES
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.sum().item(),
+        lambda x: x.cpu(),
+        lambda x: x[x > 0],
+        lambda x: bool((x > 0).any()),
+        lambda x: x.new_tensor([1.0, 2.0]),
+        lambda x: torch.tensor([1.0], device=META),
+        lambda x: torch.zeros(3).to(META),
+        lambda x: x[torch.tensor([1, 2])],
+        lambda x: x + torch.ones(4),
+    ],
+)
+def test_who_waits_is_found(wait: Callable[[Tensor], object]) -> None:
+    with pytest.raises((RuntimeError, NotImplementedError, AssertionError)), NothingFromTheHost():
+        wait(torch.zeros(4, device=META))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_the_driver_says_the_same(precision: Any) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    step = _step(torch.device("cuda", 0), settings=replace(SETTINGS, precision=precision))
+    step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        values = step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert values.isfinite().all()
