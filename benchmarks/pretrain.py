@@ -29,6 +29,7 @@ from benchmarks.machine import device_name, machine
 from benchmarks.made import VIEWS, made_clouds, made_features
 from benchmarks.published import PublishedStep, encode, rasteriser
 from benchmarks.tower import VIT_B_32, random_clip
+from benchmarks.traffic import traffic
 from c2p import params
 from c2p.geometry.views import view_set
 from c2p.models.depth_encoder import DepthEncoder
@@ -136,12 +137,8 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
             gc.collect()
     step = {name: statistics.median(values) for name, values in seconds.items()}
     there_and_back, there = flops(clip, device)
-    done = {
-        "recipe": DISTANCES * case.batch * there_and_back,
-        "published": DISTANCES * case.batch * there_and_back + case.batch * there,
-        "encoder_alone": DISTANCES * case.batch * there_and_back,
-        "encoder_as_it_came": DISTANCES * case.batch * there_and_back,
-    }
+    done = dict.fromkeys(ways, DISTANCES * case.batch * there_and_back)
+    done["published"] += case.batch * there
     peaks = {name: matmul_rate(device, getattr(torch, name)) for name in {ours, "float32"}}
     share = {n: done[n] / step[n] / peaks["float32" if n == "published" else ours] for n in step}
     return {
@@ -150,6 +147,7 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
         "ratio_to_published": round(step["published"] / step["recipe"], 2),
         "ratio_to_encoder_alone": round(step["encoder_alone"] / step["recipe"], 3),
         "lean_blocks_speedup": round(step["encoder_as_it_came"] / step["encoder_alone"], 3),
+        "memory_of_an_image": traffic(clip, ours),
         "batch": case.batch,
         "samples": case.samples,
         "precision": {name: "float32" if name == "published" else ours for name in ways},

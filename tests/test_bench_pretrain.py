@@ -16,6 +16,7 @@ from benchmarks.made import made_clouds, made_features
 from benchmarks.pretrain import DEPTH, RECIPE
 from benchmarks.published import decode, encode, naive_map, naive_maps, normalise, rasteriser
 from benchmarks.tower import Shape, VisionTransformer, plain_clip
+from benchmarks.traffic import moved, traffic
 from c2p.geometry.depth import depth_images, depth_maps
 from c2p.geometry.views import view_set
 
@@ -82,6 +83,22 @@ def test_idle_is_what_no_kernel_covers(seed: int) -> None:
     free = sum(not any(start <= moment < stop for start, stop in spans) for moment in range(50))
     assert idle_share(spans, 0, 50) == free / 50
     assert idle_share([], 0, 50) == 1 and idle_share([(-1, 99)], 0, 50) == 0
+
+
+def test_what_operations_move_is_counted() -> None:
+    a, b = torch.rand(10, 30), torch.rand(30, 20, dtype=torch.float64)
+    row = torch.rand(30)
+    assert moved(lambda: a + 1) == 4 * (300 + 300)
+    assert moved(lambda: a.t().reshape(300)[3:]) == 4 * (300 + 300), "a copy; views are free"
+    assert moved(lambda: a.double() @ b) == 4 * 300 + 8 * 300 + 8 * (300 + 600 + 200)
+    assert moved(lambda: a.mul_(row.expand(10, 30))) == 4 * (300 + 30 + 300)
+    assert moved(lambda: (torch.empty(50), a.view(-1), row.expand(5, 30))) == 0
+
+
+def test_lean_blocks_move_and_keep_less() -> None:
+    clip = plain_clip(Shape(image=32, patch=8, width=64, layers=2, heads=2, output=8))
+    table = traffic(clip, "float32")
+    assert all(0 < table["lean"][what] < 0.85 * table["as_it_came"][what] for what in ("moved_mb", "kept_mb"))
 
 
 def test_a_compiler_that_fails_is_a_reason() -> None:
