@@ -109,7 +109,8 @@ def pretrain(
     or of neighbours (settings.hard_negatives, c2p.training.neighbours). With settings.intra off: one map at the plain
     distance and Eq. 10 alone. The last, incomplete batch of an epoch is dropped. A tower's batch norms, if it has any,
     take their statistics anew at every checkpoint: their moving averages lag behind the weights of a short training
-    (c2p.training.statistics).
+    (c2p.training.statistics). Blocks made like CLIP's are replaced by lean ones, of the same weights under the same
+    names (c2p.training.lean).
 
     Raises ValueError: shapes that don't fit, fewer samples than a batch, a batch that ranks or pieces can't share.
     CheckpointError: `folder` holds another run. OSError: it can't be written. TrainingError: the loss is no longer
