@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from trainee import make_encoder, run
 
-from c2p.training.lean import LeanBlock, lean
+from c2p.training import lean as lean_blocks
+from c2p.training.lean import LeanBlock, LeanPatches, lean
 from c2p.training.memory import kept_bytes
 
 LAYERS = 2
@@ -48,15 +49,24 @@ def _blocks(tower: nn.Module) -> int:
     return sum(isinstance(module, LeanBlock) for module in tower.modules())
 
 
+@pytest.fixture(params=["many tokens", "some", "few"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Norms in weights and the fused attention, as on a GPU; the plain one; norms by themselves."""
+    monkeypatch.setattr(lean_blocks, "MANY_TOKENS", 10**9 if request.param == "few" else 0)
+    monkeypatch.setattr(lean_blocks, "FEW_TOKENS", 0 if request.param == "many tokens" else 100)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("quick", [True, False])
 def test_features_and_gradients_are_open_clips(quick: bool) -> None:
     theirs = _tower(quick_gelu=quick).double()
     ours = lean(copy.deepcopy(theirs))
-    assert _blocks(ours) == LAYERS and _blocks(theirs) == 0
+    assert _blocks(ours) == LAYERS and _blocks(theirs) == 0 and isinstance(ours.conv1, LeanPatches)
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert _away(_there_and_back(ours, images), _there_and_back(theirs, images)) < 1e-13
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("precision", "allowed"), [(torch.float32, 2e-6), (torch.bfloat16, 0.1)])
 def test_rounding_is_no_worse_than_open_clips(precision: torch.dtype, allowed: float) -> None:
     theirs = _tower()
@@ -80,8 +90,10 @@ def test_weights_are_the_towers_own_under_its_names() -> None:
     assert lean(ours) is ours and _blocks(ours) == LAYERS
 
 
-def test_less_is_kept_for_the_way_back() -> None:
+def test_less_is_kept_for_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A block's own: tokens in, n(x) twice with two statistics each, the rest as counted below; 4 bytes a number."""
+    monkeypatch.setattr(lean_blocks, "MANY_TOKENS", 0)
+    monkeypatch.setattr(lean_blocks, "FEW_TOKENS", 0)
     theirs = _tower()
     image = torch.rand(1, 3, 32, 32)
     kept = kept_bytes(theirs, image)[0]
@@ -90,6 +102,34 @@ def test_less_is_kept_for_the_way_back() -> None:
     assert ours < 0.85 * kept
     assert abs(ours - 4 * LAYERS * a_block) < 0.25 * ours, "the patches, both outer norms and logsumexp beside it"
     assert copies >= 4 * LAYERS * (3 * WIDTH * WIDTH + 2 * 4 * WIDTH * WIDTH)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_dropout_of_the_attention_is_kept_in_training_alone(grad: bool) -> None:
+    tower = lean(_tower()).train(grad)
+    for module in tower.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.5
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(tower(images), tower(images)) is not grad
+
+
+@pytest.mark.parametrize(("size", "sides"), [((8, 8), (32, 48)), ((5, 9), (33, 50))])
+def test_patches_are_the_convolutions(size: tuple[int, int], sides: tuple[int, int]) -> None:
+    convolution = nn.Conv2d(3, 7, size, stride=size).double().to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, *sides, dtype=torch.float64)
+    theirs, ours = convolution(images), LeanPatches(convolution)(images)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(ours.flatten(2), theirs.flatten(2), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{"stride": 2}, {"stride": 4, "padding": 1}, {"stride": 4, "dilation": 2}])
+def test_another_convolution_stays(options: dict[str, int]) -> None:
+    tower = nn.Module()
+    tower.conv1 = nn.Conv2d(3, 6, 4, **options)  # type: ignore[arg-type]
+    assert type(lean(tower).conv1) is nn.Conv2d
+    tower.conv1 = nn.Conv2d(3, 6, 1)
+    assert type(lean(tower).conv1) is nn.Conv2d
 
 
 def _without_bias(tower: Any) -> None:

@@ -18,6 +18,7 @@ from trainee import DEPTH, ROTATIONS, SAMPLES, SETTINGS, make_data, make_encoder
 
 from c2p import params
 from c2p.models.losses import Balance
+from c2p.training import lean as lean_blocks
 from c2p.training import select
 from c2p.training.distributed import ALONE
 from c2p.training.gradients import Tower
@@ -88,8 +89,10 @@ def test_a_step_asks_for_no_value(kind: str, footprint: str) -> None:
     assert values.device == META and values.shape == (5,)
 
 
-@pytest.mark.parametrize("change", ["pieces", "orthographic", "plain distance", "weighted"])
-def test_nor_does_another_way_of_training(change: str) -> None:
+@pytest.mark.parametrize("change", ["pieces", "orthographic", "plain distance", "weighted", "many tokens"])
+def test_nor_does_another_way_of_training(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if change == "many tokens":
+        monkeypatch.setattr(lean_blocks, "MANY_TOKENS", 0)
     depths = {"orthographic": {"projection": "orthographic", "distance": 1.0}, "weighted": {"aggregation": "weighted"}}
     step = _step(
         META,
