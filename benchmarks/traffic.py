@@ -4,7 +4,8 @@ Matrix products apart, that is what decides how long a GPU takes over it. What s
 this is a bound from above; a compiler that fuses operations has less.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.network import Clip, prepare_images
+from c2p.training import lean as blocks
 from c2p.training.gradients import autocast
 from c2p.training.lean import lean
 from c2p.training.memory import kept_bytes
@@ -24,17 +26,19 @@ IMAGES = 4
 def traffic(clip: Clip, precision: str) -> dict[str, dict[str, float]]:
     """Megabytes of an image there and back, moved and kept in between, of a tower as it came and with lean blocks.
 
-    On a CPU, where autocast leaves norms in bfloat16: a GPU's moves more through those of the tower as it came.
+    Lean blocks are those of a GPU with a full batch. Counted on a CPU, where autocast leaves norms in bfloat16: a GPU's
+    moves more through those of the tower as it came.
     """
     table: dict[str, dict[str, float]] = {}
     for name, change in (("as_it_came", _same), ("lean", lean)):
         encoder = DepthEncoder.from_clip(clip).cpu().train()
         change(encoder.visual)
-        small, large = (_there_and_back(encoder, clip, precision, images) for images in (IMAGES, 2 * IMAGES))
         image = torch.zeros(1, 3, *clip.image_size)
-        encoder.eval()
-        with autocast(image.device, precision):
-            kept = kept_bytes(encoder, image)[0]
+        with _as_on_a_gpu():
+            small, large = (_there_and_back(encoder, clip, precision, images) for images in (IMAGES, 2 * IMAGES))
+            encoder.eval()
+            with autocast(image.device, precision):
+                kept = kept_bytes(encoder, image)[0]
         table[name] = {"moved_mb": round((large - small) / IMAGES / 1e6, 1), "kept_mb": round(kept / 1e6, 2)}
     return table
 
@@ -76,6 +80,16 @@ class _Count(TorchDispatchMode):
 
 def _size(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())  # expanded: read once
+
+
+@contextmanager
+def _as_on_a_gpu() -> Iterator[None]:
+    before = blocks.MANY_TOKENS, blocks.FEW_TOKENS
+    blocks.MANY_TOKENS, blocks.FEW_TOKENS = 0, 0
+    try:
+        yield
+    finally:
+        blocks.MANY_TOKENS, blocks.FEW_TOKENS = before
 
 
 def _same(tower: nn.Module) -> nn.Module:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from trainee import make_encoder, run
 
+from c2p import params
+from c2p.models.clip import create_clip
 from c2p.training import lean as lean_blocks
 from c2p.training.lean import LeanBlock, LeanPatches, lean
 from c2p.training.memory import kept_bytes
@@ -157,6 +159,15 @@ def test_a_block_that_is_made_otherwise_stays(change: Callable[[Any], None]) -> 
 @pytest.mark.parametrize("options", [{"ls_init_value": 0.1}, {"layers": [1, 1, 1, 1], "patch_size": None}])
 def test_towers_of_other_blocks_stay(options: dict[str, Any]) -> None:
     assert _blocks(lean(_tower(**options))) == 0
+
+
+def test_the_demos_tower_is_as_it_was() -> None:
+    settings = params.Teacher(
+        model="c2p-demo", pretrained="", epochs=1, batch=2, lr=1e-3, weight_decay=0.1, warmup=0.1, seed=0
+    )
+    tower = create_clip(settings).model.visual
+    before = [type(module) for module in tower.modules()]
+    assert [type(module) for module in lean(tower).modules()] == before
 
 
 def test_pre_training_takes_them_and_leaves_a_tower_that_open_clip_can_load(tmp_path: Path) -> None:
