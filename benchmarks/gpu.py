@@ -49,7 +49,7 @@ class Whole:
     """What the training said of it."""
 
 
-class _Enough(Exception):
+class Enough(Exception):
     """Ends a training that has been measured."""
 
 
@@ -98,12 +98,12 @@ def whole_training(
             watch.start()
         if len(ends) == EPOCHS + 2:
             watch.stop()
-            raise _Enough
+            raise Enough
         return {ACCURACY: found[ACCURACY]}
 
     encoder = DepthEncoder.from_clip(clip).to(device)
     settings = replace(recipe, epochs=WHOLE, checkpoint_every=1, keep_last=2, keep_best=1)
-    with _said() as lines, tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
+    with _said() as lines, tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         pretrain(encoder, clouds, features, settings, depth, rotations, seed=0, folder=Path(folder), evaluate=evaluate)
     epochs = [after - before for before, after in itertools.pairwise(ends[:-1])]
     return Whole(epochs, spent[1:-1], watch.idle, [line for line in lines if "memory" in line])

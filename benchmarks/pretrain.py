@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu import compiled_seconds, summary, whole_training
+from benchmarks.gpu import Enough, compiled_seconds, summary, whole_training
 from benchmarks.machine import device_name, machine
 from benchmarks.made import VIEWS, made_clouds, made_features
 from benchmarks.published import PublishedStep, encode, rasteriser
@@ -49,6 +49,8 @@ VALIDATION = 10_517
 """Clouds of ShapeNet's validation split."""
 SMALL_EPOCH = 16
 """Steps of the smaller collection's epoch."""
+PEAK = {"cpu": {"side": 2048, "repeats": 20}}
+"""Of the matrix products that a rate is held against; a training measures fewer and smaller ones on a CPU."""
 DEPTH = params.Depth(
     projection="orthographic", size=224, footprint="disc", dilation=2, radius=0.02, reach=1.4, aggregation="minimum",
     fov=60.0, distance=1.0, jitter=0.1,
@@ -83,18 +85,13 @@ CASES = {
 """The first is the one whose figures stand at the result's head."""
 
 
-class _Enough(Exception):
-    """Ends a training that has been measured, before it writes anything."""
-
-
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__)
     parser.add_argument("--rounds", type=int, default=2, help="turns of each measurement (2)")
-    parser.add_argument("--no-resume", action="store_true", help="without the resumption, which takes minutes and 6 GB")
+    parser.add_argument("--no-resume", action="store_true", help="without the resumption, minutes and 6 GB")
     parser.add_argument("--out", type=Path, help="file to write (benchmarks/results/pretrain-DEVICE.json)")
-    given = parser.parse_args()
-    device = compute_device()
+    given, device = parser.parse_args(), compute_device()
     result: dict[str, Any] = {"machine": machine(device), "device": device_name(device), "models": {}}
     for case in CASES[device.type]:
         try:
@@ -104,8 +101,8 @@ def main() -> None:
             continue
         measured = measure(clip, case, device, given.rounds)
         if not result["models"]:
-            measured |= {"epochs_of": epochs_of(clip, case, device)}
-            measured |= on_gpu(clip, case, device) if device.type == "cuda" else {}
+            more = on_gpu(clip, case, device) if device.type == "cuda" else {}
+            measured |= {"epochs_of": epochs_of(clip, case, device)} | more
         result["models"][case.model] = {"tower": origin, **measured}
         print(json.dumps({case.model: result["models"][case.model]}, indent=2), flush=True)
     if not result["models"]:
@@ -139,7 +136,7 @@ def measure(clip: Clip, case: Case, device: torch.device, rounds: int) -> dict[s
     there_and_back, there = flops(clip, device)
     done = dict.fromkeys(ways, DISTANCES * case.batch * there_and_back)
     done["published"] += case.batch * there
-    peaks = {name: matmul_rate(device, getattr(torch, name)) for name in {ours, "float32"}}
+    peaks = {name: matmul_rate(device, getattr(torch, name), **PEAK.get(device.type, {})) for name in {ours, "float32"}}
     share = {n: done[n] / step[n] / peaks["float32" if n == "published" else ours] for n in step}
     return {
         "samples_per_s": round(case.batch / step["recipe"], 2),
@@ -175,12 +172,12 @@ def recipe_seconds(
     def on_step(step: int, steps: int, values: dict[str, float]) -> None:
         times.append((step, time.perf_counter()))
         if step >= warm + case.steps:
-            raise _Enough
+            raise Enough
 
     encoder = DepthEncoder.from_clip(clip).to(device)
     settings = replace(RECIPE, batch=case.batch, precision=precision, epochs=100)
     rotations = torch.from_numpy(view_set("ten").rotations).float()
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         pretrain(
             encoder, points, targets, settings, DEPTH, rotations,
             seed=0, folder=Path(folder), on_step=on_step, machine=machine,
@@ -201,14 +198,14 @@ def epochs_of(clip: Clip, case: Case, device: torch.device) -> dict[str, Any]:
             if step % size == 0:  # the last step of an epoch is read at once
                 ends.append(time.perf_counter())
             if step == 2 * size:
-                raise _Enough
+                raise Enough
 
         samples = steps * case.batch
         encoder = DepthEncoder.from_clip(clip).to(device)
         settings = replace(RECIPE, batch=case.batch, precision=case.precision, epochs=4, checkpoint_every=4)
         rotations = torch.from_numpy(view_set("ten").rotations).float()
         data = made_clouds(samples), made_features(samples, clip.width)
-        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
             pretrain(encoder, *data, settings, DEPTH, rotations, seed=0, folder=Path(folder), on_step=on_step)
         seconds[samples] = ends[1] - ends[0]
     small, large = seconds.values()

@@ -54,12 +54,15 @@ class Meter:
         return f"{rates['samples_per_s']:.0f} samples/s, {share:.0f} % of the device's matrix products"
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of the device in products of large square matrices of `dtype`: what its library reaches, not its label."""
-    side = SIDES.get(device.type, 1024)
+def matmul_rate(device: torch.device, dtype: torch.dtype, *, side: int | None = None, repeats: int = REPEATS) -> float:
+    """FLOP/s of the device in products of large square matrices of `dtype`: what its library reaches, not its label.
+
+    side: of the matrices, SIDES where it is not given; repeats: products, of which the fastest counts.
+    """
+    side = side or SIDES.get(device.type, 1024)
     generator = torch.Generator(device).manual_seed(0)
     a, b = (torch.rand(side, side, device=device, generator=generator).to(dtype) for _ in range(2))
-    times = [_seconds(lambda: a @ b, device) for _ in range(REPEATS)]
+    times = [_seconds(lambda: a @ b, device) for _ in range(repeats)]
     return 2 * side**3 / min(times)
 
 
