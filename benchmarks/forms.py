@@ -46,7 +46,7 @@ def measure(model: str, count: int, device: torch.device, rounds: int, *, compil
     clip, _ = random_clip(model)
     came: nn.Module = copy.deepcopy(clip.model.visual).to(device).train().requires_grad_(True)
     plain = copy.deepcopy(came).to(memory_format=torch.contiguous_format)
-    ours = lean(copy.deepcopy(came))
+    ours = lean(copy.deepcopy(came), images=count)
     images = prepare_images(torch.rand(count, 3, *clip.image_size, device=device), clip)
     towers = {"contiguous": plain, "channels-last": came}
     if any(isinstance(part, LeanBlock) for part in ours.modules()):

@@ -250,7 +250,7 @@ def encoder_seconds(
     """
     tower = DepthEncoder.from_clip(clip).to(device).train().visual
     if not as_it_came:
-        lean(tower)
+        lean(tower, images=DISTANCES * case.batch)
     images = prepare_images(torch.rand(DISTANCES * case.batch, 3, *clip.image_size, device=device), clip)
     weights = list(tower.parameters())
 

@@ -6,6 +6,7 @@ this is a bound from above; a compiler that fuses operations has less.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from c2p.training.lean import lean
 from c2p.training.memory import kept_bytes
 
 IMAGES = 4
+FULL = 512
+"""Depth images of a full batch."""
 
 
 def traffic(clip: Clip, precision: str) -> dict[str, dict[str, float]]:
@@ -30,7 +33,7 @@ def traffic(clip: Clip, precision: str) -> dict[str, dict[str, float]]:
     moves more through those of the tower as it came.
     """
     table: dict[str, dict[str, float]] = {}
-    for name, change in (("as_it_came", _same), ("lean", lean)):
+    for name, change in (("as_it_came", _same), ("lean", partial(lean, images=FULL))):
         encoder = DepthEncoder.from_clip(clip).cpu().train()
         change(encoder.visual)
         image = torch.zeros(1, 3, *clip.image_size)
@@ -84,12 +87,11 @@ def _size(tensor: Tensor) -> int:
 
 @contextmanager
 def _as_on_a_gpu() -> Iterator[None]:
-    before = blocks.MANY_TOKENS, blocks.FEW_TOKENS
-    blocks.MANY_TOKENS, blocks.FEW_TOKENS = 0, 0
+    before, blocks.FEW_TOKENS = blocks.FEW_TOKENS, 0
     try:
         yield
     finally:
-        blocks.MANY_TOKENS, blocks.FEW_TOKENS = before
+        blocks.FEW_TOKENS = before
 
 
 def _same(tower: nn.Module) -> nn.Module:

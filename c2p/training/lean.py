@@ -31,19 +31,21 @@ FEW_TOKENS = 100
 """Up to which a CPU's attention is plain: with 50 it takes 0.35 to 0.7 of the fused one's time, with 197 as much."""
 
 
-def lean(tower: nn.Module) -> nn.Module:
+def lean(tower: nn.Module, *, images: int) -> nn.Module:
     """Put lean parts in the place of the patches and of all blocks that are made like CLIP's; returns the tower.
 
     Others (convolutional towers, timm's, blocks with layer scale or without biases) stay as they are. The weights are
-    shared with what was there, under the same names and in the same order.
+    shared with what was there, under the same names and in the same order. images: encoded at a time in training.
     """
+    places = getattr(tower, "positional_embedding", None)
+    many = isinstance(places, Tensor) and images * len(places) >= MANY_TOKENS
     first = getattr(tower, "conv1", None)
     if isinstance(first, nn.Conv2d) and _takes_patches(first):
         tower.conv1 = LeanPatches(first)
     for parent in list(tower.modules()):
         for name, block in list(parent.named_children()):
             if _like_clips(block):
-                setattr(parent, name, LeanBlock(block))
+                setattr(parent, name, LeanBlock(block, many=many))
     return tower
 
 
@@ -66,10 +68,14 @@ class LeanPatches(nn.Module):
 
 
 class LeanBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)).
 
-    def __init__(self, block: Any) -> None:
+    many: the tokens' numbers are more than the weights', so that the latter are the ones to go over.
+    """
+
+    def __init__(self, block: Any, *, many: bool) -> None:
         super().__init__()
+        self.many = many
         self.ln_1, self.attn, self.ln_2, self.mlp = block.ln_1, block.attn, block.ln_2, block.mlp
         self.train(block.training)
 
@@ -81,7 +87,7 @@ class LeanBlock(nn.Module):
 
     def _attend(self, tokens: Tensor) -> Tensor:
         attn = self.attn
-        together = _after_norm(tokens, self.ln_1, attn.in_proj_weight, attn.in_proj_bias)
+        together = self._after_norm(tokens, self.ln_1, attn.in_proj_weight, attn.in_proj_bias)
         query, key, value = together.unflatten(-1, (3, attn.num_heads, -1)).unbind(2)  # (B, L, H, D) each
         dropped = attn.dropout if self.training else 0.0
         seen = _attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), dropped)
@@ -90,16 +96,24 @@ class LeanBlock(nn.Module):
     def _widen(self, tokens: Tensor) -> Tensor:
         first, act, second = self.mlp
         if not _is_quick(act):
-            return second(act(_after_norm(tokens, self.ln_2, first.weight, first.bias)))
-        hidden = functional.silu(_after_norm(tokens, self.ln_2, first.weight, first.bias, SIGMOID_FACTOR))
-        if not _many(tokens):
+            return second(act(self._after_norm(tokens, self.ln_2, first.weight, first.bias)))
+        hidden = functional.silu(self._after_norm(tokens, self.ln_2, first.weight, first.bias, SIGMOID_FACTOR))
+        if not self.many:
             return second(hidden / SIGMOID_FACTOR)
         return functional.linear(hidden, second.weight / SIGMOID_FACTOR, second.bias)
 
-
-def _many(tokens: Tensor) -> bool:
-    """Whether the tokens' numbers are more than the weights', so that the latter are the ones to go over."""
-    return len(tokens) * tokens.shape[1] >= MANY_TOKENS
+    def _after_norm(
+        self, tokens: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor, factor: float = 1.0
+    ) -> Tensor:
+        """What a linear layer gives for norm(x), times `factor`."""
+        if not self.many:
+            given = functional.linear(norm(tokens), weight, bias)
+            return given * factor if factor != 1.0 else given
+        with autocast(tokens.device, "float32"):  # a GPU's makes float32 of n(x), though the sums are in float32 anyway
+            centred = functional.layer_norm(tokens, norm.normalized_shape, eps=norm.eps)
+            scale, shift = norm.weight * factor, (bias + weight @ norm.bias) * factor
+            weight = weight * scale
+        return functional.linear(centred, weight, shift)
 
 
 def _takes_patches(convolution: nn.Conv2d) -> bool:
@@ -145,15 +159,3 @@ def _like_clips(block: nn.Module) -> bool:
 
 def _is_quick(act: nn.Module) -> bool:
     return type(act).__name__ == "QuickGELU"
-
-
-def _after_norm(tokens: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor, factor: float = 1.0) -> Tensor:
-    """What a linear layer gives for norm(x), times `factor`."""
-    if not _many(tokens):
-        given = functional.linear(norm(tokens), weight, bias)
-        return given * factor if factor != 1.0 else given
-    with autocast(tokens.device, "float32"):  # a GPU's makes float32 of n(x), though the sums are in float32 anyway
-        centred = functional.layer_norm(tokens, norm.normalized_shape, eps=norm.eps)
-        scale, shift = norm.weight * factor, (bias + weight @ norm.bias) * factor
-        weight = weight * scale
-    return functional.linear(centred, weight, shift)

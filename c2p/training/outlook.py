@@ -61,7 +61,7 @@ def look_ahead(
         points,
         image_features,
         weights=sum(weight.numel() for weight in encoder.parameters()),
-        images=distances * min(machine.micro_batch or rows, rows),
+        images=images_at_a_time(settings, machine, ranks),
         size=depth.size,
         image_bytes=image["bytes"],
         copies=image["copies"],
@@ -72,6 +72,12 @@ def look_ahead(
     if ranks.first:
         log.info("predicted memory on %s: %s", device, memory)
     return Outlook(memory, meter, device, image)
+
+
+def images_at_a_time(settings: params.Pretrain, machine: Machine, ranks: Ranks) -> int:
+    """Depth images that one rank takes through the tower at once: K m."""
+    rows = settings.batch // ranks.size
+    return (2 if settings.intra else 1) * min(machine.micro_batch or rows, rows)
 
 
 def image_cost(

@@ -32,7 +32,7 @@ from c2p.training.ledger import Ledger, OnStep
 from c2p.training.machine import Machine
 from c2p.training.neighbours import CANDIDATES, nearest
 from c2p.training.optim import create_optimizer, gradient_norm, rate_of_step, set_learning_rate
-from c2p.training.outlook import look_ahead, memory_errors_named
+from c2p.training.outlook import images_at_a_time, look_ahead, memory_errors_named
 from c2p.training.statistics import settle_statistics
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ def pretrain(
     run = _describe(points, image_features, settings, depth, seed)
     device, per_epoch = encoder.device, len(points) // settings.batch
     with memory_errors_named(encoder, points, settings, machine), Keeper(folder, run) as keeper:
-        lean(encoder.visual)
+        lean(encoder.visual, images=images_at_a_time(settings, machine, ranks))
         points, image_features = points.to(device), image_features.to(device)
         rotations = rotations.to(device, torch.float32)
         if ranks.size > 1:

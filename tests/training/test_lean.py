@@ -62,7 +62,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("quick", [True, False])
 def test_features_and_gradients_are_open_clips(quick: bool) -> None:
     theirs = _tower(quick_gelu=quick).double()
-    ours = lean(copy.deepcopy(theirs))
+    ours = lean(copy.deepcopy(theirs), images=3)
     assert _blocks(ours) == LAYERS and _blocks(theirs) == 0 and isinstance(ours.conv1, LeanPatches)
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert _away(_there_and_back(ours, images), _there_and_back(theirs, images)) < 1e-13
@@ -72,7 +72,7 @@ def test_features_and_gradients_are_open_clips(quick: bool) -> None:
 @pytest.mark.parametrize(("precision", "allowed"), [(torch.float32, 2e-6), (torch.bfloat16, 0.1)])
 def test_rounding_is_no_worse_than_open_clips(precision: torch.dtype, allowed: float) -> None:
     theirs = _tower()
-    ours = lean(copy.deepcopy(theirs))
+    ours = lean(copy.deepcopy(theirs), images=3)
     images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     exact = _there_and_back(copy.deepcopy(theirs).double(), images.double())
     mine, other = (_away(_there_and_back(tower, images, precision), exact) for tower in (ours, theirs))
@@ -82,14 +82,14 @@ def test_rounding_is_no_worse_than_open_clips(precision: torch.dtype, allowed: f
 def test_weights_are_the_towers_own_under_its_names() -> None:
     theirs = _tower()
     names, weights = list(theirs.state_dict()), list(theirs.parameters())
-    ours = lean(theirs)
+    ours = lean(theirs, images=3)
     assert list(ours.state_dict()) == names
     assert all(one is other for one, other in zip(ours.parameters(), weights, strict=True))
     fresh = _tower()
     fresh.load_state_dict(ours.state_dict())
     ours.eval()
     assert not any(module.training for module in ours.modules())
-    assert lean(ours) is ours and _blocks(ours) == LAYERS
+    assert lean(ours, images=3) is ours and _blocks(ours) == LAYERS
 
 
 def test_less_is_kept_for_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_less_is_kept_for_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = _tower()
     image = torch.rand(1, 3, 32, 32)
     kept = kept_bytes(theirs, image)[0]
-    ours, copies = kept_bytes(lean(copy.deepcopy(theirs)), image)
+    ours, copies = kept_bytes(lean(copy.deepcopy(theirs), images=3), image)
     a_block = TOKENS * (2 * (2 * WIDTH + 2) + 3 * WIDTH + WIDTH + 2 * 4 * WIDTH)
     assert ours < 0.85 * kept
     assert abs(ours - 4 * LAYERS * a_block) < 0.25 * ours, "the patches, both outer norms and logsumexp beside it"
@@ -108,7 +108,7 @@ def test_less_is_kept_for_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("grad", [True, False])
 def test_a_dropout_of_the_attention_is_kept_in_training_alone(grad: bool) -> None:
-    tower = lean(_tower()).train(grad)
+    tower = lean(_tower(), images=3).train(grad)
     for module in tower.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.5
@@ -129,9 +129,9 @@ def test_patches_are_the_convolutions(size: tuple[int, int], sides: tuple[int, i
 def test_another_convolution_stays(options: dict[str, int]) -> None:
     tower = nn.Module()
     tower.conv1 = nn.Conv2d(3, 6, 4, **options)  # type: ignore[arg-type]
-    assert type(lean(tower).conv1) is nn.Conv2d
+    assert type(lean(tower, images=3).conv1) is nn.Conv2d
     tower.conv1 = nn.Conv2d(3, 6, 1)
-    assert type(lean(tower).conv1) is nn.Conv2d
+    assert type(lean(tower, images=3).conv1) is nn.Conv2d
 
 
 def _without_bias(tower: Any) -> None:
@@ -151,14 +151,14 @@ def test_a_block_that_is_made_otherwise_stays(change: Callable[[Any], None]) -> 
     theirs = _tower()
     change(theirs)
     before = type(theirs.transformer.resblocks[0])  # type: ignore[index, union-attr]
-    ours = lean(theirs)
+    ours = lean(theirs, images=3)
     assert _blocks(ours) == LAYERS - 1
     assert type(ours.transformer.resblocks[0]) is before  # type: ignore[index, union-attr]
 
 
 @pytest.mark.parametrize("options", [{"ls_init_value": 0.1}, {"layers": [1, 1, 1, 1], "patch_size": None}])
 def test_towers_of_other_blocks_stay(options: dict[str, Any]) -> None:
-    assert _blocks(lean(_tower(**options))) == 0
+    assert _blocks(lean(_tower(**options), images=3)) == 0
 
 
 def test_the_demos_tower_is_as_it_was() -> None:
@@ -167,7 +167,7 @@ def test_the_demos_tower_is_as_it_was() -> None:
     )
     tower = create_clip(settings).model.visual
     before = [type(module) for module in tower.modules()]
-    assert [type(module) for module in lean(tower).modules()] == before
+    assert [type(module) for module in lean(tower, images=3).modules()] == before
 
 
 def test_pre_training_takes_them_and_leaves_a_tower_that_open_clip_can_load(tmp_path: Path) -> None:

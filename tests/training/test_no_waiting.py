@@ -69,7 +69,7 @@ def _step(
     machine: Machine = Machine(),  # noqa: B008 - frozen
 ) -> Callable[[], Tensor]:
     encoder = make_encoder(kind).to(device).train()
-    lean(encoder.visual)
+    lean(encoder.visual, images=2 * settings.batch)
     points, features = (values.to(device) for values in make_data())
     data = Data(points, features, ROTATIONS.float().to(device), settings, depth, ALONE, machine, None)
     balance = Balance().to(device)
