@@ -87,8 +87,9 @@ def _kept(tower: nn.Module, images: Tensor) -> int:
         storage = tensor.untyped_storage()
         sizes[storage.data_ptr()] = storage.nbytes()
         held.append(storage)
-        return tensor
+        return nothing  # a tensor that is kept by what made it would never be freed
 
+    nothing = torch.empty(0)
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         tower(images)
     return sum(size for place, size in sizes.items() if place not in own)

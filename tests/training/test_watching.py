@@ -1,12 +1,14 @@
 """What a training tells whoever watches: TensorBoard's curves, progress, rates, memory, and the checkpoint's event."""
 
 import contextlib
+import gc
 import itertools
 import json
 import logging
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,6 +150,24 @@ def test_an_image_keeps_activations_and_all_together_copies_of_weights() -> None
         activations, copies = kept_bytes(tower, image)
     assert copies == 2 * 16 * 4, "the second layer's: no gradient goes back to the image"
     assert 2 * (48 + 16 + 16) <= activations <= 4 * (48 + 16 + 16)
+
+
+def test_what_was_kept_is_freed() -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    class Tower(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(48, 4)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            powers = self.layer(images.flatten(1)).exp()  # kept for its own way back
+            made.append(weakref.ref(powers))
+            return powers
+
+    assert kept_bytes(Tower(), torch.rand(1, 3, 4, 4))[0] == 4 * (48 + 4)
+    gc.collect()
+    assert len(made) == 2 and all(tensor() is None for tensor in made)
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
