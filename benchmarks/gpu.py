@@ -33,6 +33,8 @@ from c2p.training.select import validate
 EPOCHS = 3
 """Measured, after a first one; a last one is watched for idle time."""
 WHOLE = 100
+WATCHED = 0.95
+"""Least share of an epoch that its kernels must span for the trace to be whole."""
 CLASSES = 55
 
 
@@ -44,7 +46,7 @@ class Whole:
     """Seconds of each, from the end of a validation to the end of the next."""
     validations: list[float]
     idle: float | None
-    """Share of an epoch in which no kernel ran and nothing was copied; None on a CPU."""
+    """Share of an epoch in which no kernel ran, under the profiler; None on a CPU, or where the trace breaks off."""
     memory: list[str]
     """What the training said of it."""
 
@@ -126,7 +128,13 @@ def compiled_seconds(measure: Callable[[], list[float]]) -> dict[str, Any]:
     try:
         return {"step_s": round(statistics.median(measure()), 4)}
     except Exception as error:  # a compiler that is missing or fails raises one of many kinds
-        return {"step_s": None, "reason": f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}"}
+        return {"step_s": None, "reason": reason(error)}
+
+
+def reason(error: Exception) -> str:
+    """An error in one line, for a result that could not be had."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 class _Watch:
@@ -153,10 +161,12 @@ class _Watch:
         found = self._profile.profiler
         assert found is not None and found.kineto_results is not None
         events = [e for e in found.kineto_results.events() if e.device_type() == DeviceType.CUDA]
-        spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in events]
+        kernels = [event for event in events if not event.name().startswith("Memcpy")]
+        spans = [(event.start_ns(), event.start_ns() + event.duration_ns()) for event in kernels]
         if spans:  # the last kernel ends where the host has waited for it
             end = max(stop for _, stop in spans)
-            self.idle = idle_share(spans, end - int(seconds * 1e9), end)
+            whole = end - min(start for start, _ in spans) > WATCHED * seconds * 1e9
+            self.idle = idle_share(spans, end - int(seconds * 1e9), end) if whole else None
 
 
 @contextlib.contextmanager

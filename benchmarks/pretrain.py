@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu import Enough, compiled_seconds, summary, whole_training
+from benchmarks.gpu import Enough, compiled_seconds, reason, summary, whole_training
 from benchmarks.machine import device_name, machine
 from benchmarks.made import VIEWS, made_clouds, made_features
 from benchmarks.published import PublishedStep, encode, rasteriser
@@ -216,10 +216,12 @@ def on_gpu(clip: Clip, case: Case, device: torch.device) -> dict[str, Any]:
     """What benchmarks.gpu measures."""
     settings = replace(RECIPE, batch=case.batch, precision=case.precision)
     clouds, features = made_clouds(case.samples), made_features(case.samples, clip.width)
+    clip.model.visual.cpu()  # its memory is not the training's
     try:
         whole = summary(whole_training(clip, clouds, features, made_clouds(VALIDATION), settings, DEPTH, device))
-    except ModuleNotFoundError as error:  # checkpoints are safetensors
-        whole = {"minutes_of_100_epochs": None, "reason": f"{error.name} is not installed"}
+    except Exception as error:  # what was measured before must not be lost
+        whole = {"minutes_of_100_epochs": None, "reason": reason(error)}
+    clip.model.visual.to(device)
     compiled = compiled_seconds(lambda: recipe_seconds(clip, case, device, case.precision, compiled=True))
     return {"whole_training": whole, "compiled": compiled}
 

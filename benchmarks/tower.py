@@ -72,10 +72,10 @@ class VisionTransformer(nn.Module):
         self.conv1 = nn.Conv2d(3, width, shape.patch, shape.patch, bias=False)
         self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
         self.positional_embedding = nn.Parameter(width**-0.5 * torch.randn(tokens, width))
-        self.ln_pre = nn.LayerNorm(width)
+        self.ln_pre = LayerNorm(width)
         blocks = [_Block(width, shape.heads) for _ in range(shape.layers)]
         self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*blocks)})
-        self.ln_post = nn.LayerNorm(width)
+        self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(width**-0.5 * torch.randn(width, shape.output))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -84,6 +84,14 @@ class VisionTransformer(nn.Module):
         first = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([first, patches], 1) + self.positional_embedding.to(patches.dtype)
         return self.ln_post(self.transformer["resblocks"](self.ln_pre(tokens))[:, 0]) @ self.proj
+
+
+class LayerNorm(nn.LayerNorm):
+    """In the type of what it is given, as open_clip's: a GPU's autocast makes float32 of it."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Any shape with the width last."""
+        return super().forward(tokens).to(tokens.dtype)
 
 
 class QuickGELU(nn.Module):
@@ -97,7 +105,7 @@ class QuickGELU(nn.Module):
 class _Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.ln_1, self.ln_2 = LayerNorm(width), LayerNorm(width)
         self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
         layers = {"c_fc": nn.Linear(width, 4 * width), "gelu": QuickGELU(), "c_proj": nn.Linear(4 * width, width)}
         self.mlp = nn.Sequential(OrderedDict(layers))

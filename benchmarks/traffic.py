@@ -1,7 +1,7 @@
 """What a tower moves through memory there and back: the bytes that its operations read and write, counted one by one.
 
-Matrix products apart, that is what decides how long a GPU takes over it. What stays in a cache is counted as well, so
-this is a bound from above; a compiler that fuses operations has less.
+Matrix products apart, that is what decides how long a GPU takes over it. What stays in a cache is counted as well; a
+compiler that fuses operations has less. `python -m benchmarks.traffic` prints it for ViT-B/32.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.tower import VIT_B_32, random_clip
 from c2p.models.depth_encoder import DepthEncoder
 from c2p.models.network import Clip, prepare_images
 from c2p.training import lean as blocks
@@ -27,7 +28,8 @@ FULL = 512
 
 
 def traffic(clip: Clip, precision: str) -> dict[str, dict[str, float]]:
-    """Megabytes of an image there and back, moved and kept in between, of a tower as it came and with lean blocks.
+    """Megabytes there and back of a tower as it came and lean: moved for each image and, as fixed, once for a batch
+    (over the weights); and kept for each image in between.
 
     Lean blocks are those of a GPU with a full batch. Counted on a CPU, where autocast leaves norms in bfloat16: a GPU's
     moves more through those of the tower as it came.
@@ -42,7 +44,11 @@ def traffic(clip: Clip, precision: str) -> dict[str, dict[str, float]]:
             encoder.eval()
             with autocast(image.device, precision):
                 kept = kept_bytes(encoder, image)[0]
-        table[name] = {"moved_mb": round((large - small) / IMAGES / 1e6, 1), "kept_mb": round(kept / 1e6, 2)}
+        table[name] = {
+            "moved_mb": round((large - small) / IMAGES / 1e6, 1),
+            "fixed_mb": round((2 * small - large) / 1e6),
+            "kept_mb": round(kept / 1e6, 2),
+        }
     return table
 
 
@@ -96,3 +102,8 @@ def _as_on_a_gpu() -> Iterator[None]:
 
 def _same(tower: nn.Module) -> nn.Module:
     return tower
+
+
+if __name__ == "__main__":
+    for _precision in ("float32", "bfloat16"):
+        print(_precision, traffic(random_clip(VIT_B_32)[0], _precision))

@@ -106,7 +106,12 @@ def test_a_compiler_that_fails_is_a_reason() -> None:
         raise RuntimeError("no C compiler\nlong story")
 
     assert compiled_seconds(lambda: [3.0, 1.0, 2.0]) == {"step_s": 2.0}
+
+    def assure() -> list[float]:
+        raise AssertionError
+
     assert compiled_seconds(fail) == {"step_s": None, "reason": "RuntimeError: no C compiler"}
+    assert compiled_seconds(assure) == {"step_s": None, "reason": "AssertionError"}
 
 
 def test_pictures_come_back() -> None:

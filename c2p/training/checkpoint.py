@@ -186,12 +186,15 @@ class _Copies:
     """Nested plain data with copies of its tensors: made where they are, fetched when they are wanted."""
 
     def __init__(self, value: Any) -> None:
-        try:
+        tensors = [tensor for tensor in _tensors(value) if tensor.is_cuda]
+        self._device = tensors[0].device if tensors else None
+        self._made: torch.cuda.Event | None = None
+        wanted = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        if self._device is not None and wanted <= room_beside(self._device):
             self._value = _each(value, lambda tensor: tensor.detach().clone())
-        except torch.OutOfMemoryError:  # a GPU without room for them: who trains waits until they are here
+            self._made = torch.cuda.current_stream(self._device).record_event()
+        else:  # on a GPU without room for them who trains waits until they are here
             self._value = _each(value, lambda tensor: tensor.detach().to("cpu", copy=True))
-        self._device = next((tensor.device for tensor in _tensors(self._value) if tensor.is_cuda), None)
-        self._made = torch.cuda.current_stream(self._device).record_event() if self._device else None
 
     def fetch(self) -> Any:
         """The copies on the CPU; to be called once, by any thread."""
@@ -202,6 +205,12 @@ class _Copies:
         beside.wait_event(self._made)
         with torch.cuda.stream(beside):
             return _each(value, Tensor.cpu)
+
+
+def room_beside(device: torch.device) -> int:
+    """Bytes of a GPU that would still be free at the peak of its work so far, which the next step will reach again."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.max_memory_allocated(device))
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -1,9 +1,9 @@
 """A vision transformer in fewer passes over memory and faster operations: the same function of the same weights.
 
-On a GPU what lies between the matrix products of a ViT-B/32 takes about as long as they do, since each operation reads
-and writes every token's numbers anew. Here the affine part of a norm and QuickGELU's factor go into the weights of the
-matrix products beside them, where those have fewer numbers than the tokens of a batch; queries, keys and values stay
-one tensor. With norm(x) = g * n(x) + h:
+Each operation between the matrix products reads and writes every token's numbers anew, and a GPU computes faster than
+it moves them. Here the affine part of a norm and QuickGELU's factor go into the weights of the matrix products beside
+them, where those have fewer numbers than the tokens of a batch; queries, keys and values stay one tensor. With
+norm(x) = g * n(x) + h:
 
     W norm(x) + b = (W diag(g)) n(x) + (b + W h)
     QuickGELU(u) = u * sigmoid(c u) = silu(c u) / c with c = 1.702 (Hendrycks and Gimpel, 2016, section 2)

@@ -56,19 +56,22 @@ def look_ahead(
     device = encoder.device
     distances = 2 if settings.intra else 1
     rows = settings.batch // ranks.size
-    image = image_cost(encoder, settings, depth, known)
+    images = images_at_a_time(settings, machine, ranks)
+    image = image_cost(encoder, settings, depth, images, known)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # `compare` asks for this training's
     memory = predict_memory(
         points,
         image_features,
         weights=sum(weight.numel() for weight in encoder.parameters()),
-        images=images_at_a_time(settings, machine, ranks),
+        images=images,
         size=depth.size,
         image_bytes=image["bytes"],
         copies=image["copies"],
     )
     peak = matmul_rate(device, getattr(torch, settings.precision))
-    images = settings.batch * distances
-    meter = Meter(samples=settings.batch, images=images, flops=image["flops"] * rows * distances, peak=peak)
+    flops = image["flops"] * rows * distances
+    meter = Meter(samples=settings.batch, images=settings.batch * distances, flops=flops, peak=peak)
     if ranks.first:
         log.info("predicted memory on %s: %s", device, memory)
     return Outlook(memory, meter, device, image)
@@ -81,15 +84,20 @@ def images_at_a_time(settings: params.Pretrain, machine: Machine, ranks: Ranks) 
 
 
 def image_cost(
-    encoder: DepthEncoder, settings: params.Pretrain, depth: params.Depth, known: Mapping[str, Any] | None = None
+    encoder: DepthEncoder,
+    settings: params.Pretrain,
+    depth: params.Depth,
+    images: int,
+    known: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What one depth image through the tower and back costs: FLOPs, bytes kept, and where that was measured.
 
-    known: what this returned earlier for the same tower and parameters; measured anew on another kind of device, with
-    another torch, or where an older c2p has measured less.
+    images: taken through the tower at a time, which decides its form (c2p.training.lean). known: what this returned
+    earlier for the same tower and parameters; measured anew on another kind of device, with another torch, with other
+    pieces, or where an older c2p has measured less.
     """
     device = encoder.device
-    place = f"{device.type}, torch {torch.__version__}"
+    place = f"{device.type}, torch {torch.__version__}, {images} at a time"
     if known is not None and known.get("place") == place and "copies" in known:
         return dict(known)
     image = torch.zeros(1, 1, depth.size, depth.size, device=device).expand(-1, 3, -1, -1)

@@ -18,7 +18,7 @@ from c2p.geometry.depth import depth_images, depth_maps
 from c2p.models.depth_encoder import load_visual
 from c2p.training import checkpoint, outlook
 from c2p.training import pretrain as training
-from c2p.training.checkpoint import Keeper, kept_epochs, list_checkpoints, load_weights
+from c2p.training.checkpoint import Keeper, kept_epochs, list_checkpoints, load_weights, room_beside
 from c2p.training.draws import draw_epoch
 from c2p.training.history import ACCURACY
 from c2p.training.machine import Machine
@@ -157,14 +157,22 @@ def test_writes_are_in_order_and_copies(tmp_path: Path, device: str) -> None:
     assert state["step"] == 5 and state["w"].eq(-1).all() and state["w"].device.type == "cpu"
 
 
+def test_room_is_what_is_left_at_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 GB free and 100 taken from the driver, of which 70 were in use at most: 50 can go to copies."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (20, 141))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 100)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 70)
+    assert room_beside(torch.device("cuda", 0)) == 50
+
+
+@pytest.mark.gpu
 def test_a_device_without_room_for_copies_gives_them_away_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError("out of memory")
-
-    weights = {"w": torch.ones(7), "nested": {"v": [torch.ones(2)]}}
-    monkeypatch.setattr(torch.Tensor, "clone", full)
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(checkpoint, "room_beside", lambda _: 0)
+    weights = {"w": torch.ones(7, device="cuda"), "nested": {"v": [torch.ones(2, device="cuda")]}}
     with Keeper(tmp_path, {}) as keeper:
         keeper.save_state(weights)
         weights["w"].fill_(2)

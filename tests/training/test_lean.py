@@ -76,7 +76,7 @@ def test_rounding_is_no_worse_than_open_clips(precision: torch.dtype, allowed: f
     images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     exact = _there_and_back(copy.deepcopy(theirs).double(), images.double())
     mine, other = (_away(_there_and_back(tower, images, precision), exact) for tower in (ours, theirs))
-    assert mine < allowed and mine < 1.5 * other
+    assert mine < allowed and mine < 1.2 * other
 
 
 def test_weights_are_the_towers_own_under_its_names() -> None:

@@ -60,6 +60,21 @@ class NothingIsMade(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
+class FromTheHost(TorchDispatchMode):
+    """Counts what is copied from the host to the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_the_device = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        given = {value.device.type for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)}
+        made = {value.device.type for value in tree_leaves(out) if isinstance(value, Tensor)}
+        self.to_the_device += given == {"cpu"} and made == {"meta"}
+        return out
+
+
 def _step(
     device: torch.device,
     kind: str = "vit",
@@ -105,7 +120,7 @@ def test_nor_does_another_way_of_training(change: str, monkeypatch: pytest.Monke
         step()
 
 
-def test_validation_waits_for_its_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_copies_the_split_once_and_waits_for_its_counts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def accuracies(counts: Tensor) -> tuple[float, float]:
@@ -118,11 +133,14 @@ def test_validation_waits_for_its_counts_alone(monkeypatch: pytest.MonkeyPatch) 
         "points": make_data()[0], "labels": torch.arange(SAMPLES) % 3, "text": torch.zeros(3, encoder.width),
         "rotations": ROTATIONS.float(),
     }  # fmt: skip
-    given = {name: values.to(META) for name, values in given.items()}
-    monkeypatch.setattr(select, "IMAGES_PER_BATCH", 60)
-    with NothingFromTheHost():
-        select.validate(encoder, depth=DEPTH, **given)
-    assert [counts.shape for counts in asked] == [(2, 3)] and 2 * 60 // len(ROTATIONS) < SAMPLES
+    copies = []
+    for images in (len(ROTATIONS), 10_000):
+        monkeypatch.setattr(select, "IMAGES_PER_BATCH", images)
+        with FromTheHost() as counted:
+            select.validate(encoder, depth=DEPTH, **given)
+        copies.append(counted.to_the_device)
+    assert copies == [4, 4], "however many parts the split is classified in"
+    assert [counts.shape for counts in asked] == [(2, 3)] * 2
 
 
 @pytest.mark.parametrize(
@@ -146,10 +164,13 @@ def test_who_waits_is_found(wait: Callable[[Tensor], object]) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_on_a_gpu_the_driver_says_the_same(precision: Any) -> None:
+@pytest.mark.parametrize("footprint", ["window", "disc"])
+def test_on_a_gpu_the_driver_says_the_same(precision: Any, footprint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    step = _step(torch.device("cuda", 0), settings=replace(SETTINGS, precision=precision))
+    monkeypatch.setattr(lean_blocks, "MANY_TOKENS", 0)
+    settings, depth = replace(SETTINGS, precision=precision), replace(DEPTH, footprint=footprint)
+    step = _step(torch.device("cuda", 0), settings=settings, depth=depth)
     step()
     torch.cuda.set_sync_debug_mode("error")
     try:
