@@ -131,12 +131,15 @@ def scale(lab: Any) -> float:
 
 
 def same_shares(path: Path, method: str, seed: int | None, logits: np.ndarray) -> None:
-    """Every object's classes and their probabilities are those of softmax of the logits."""
+    """Every object's classes and their probabilities are those of softmax of the logits.
+
+    To 1e-5: a linear probe's optimiser carries on what features in batches of another size round differently.
+    """
     rows = read_predictions(path, dataset="modelnet40", method=method, seed=seed)
     expected = softmax(logits)
     for row, shares in zip(rows, expected, strict=True):
         got = dict(zip(row.top, row.shares, strict=True))
-        assert [got[name] for name in CLASSES] == pytest.approx(shares.tolist(), abs=2e-6), method
+        assert [got[name] for name in CLASSES] == pytest.approx(shares.tolist(), abs=1e-5), method
     assert np.ptp(expected, axis=0).max() > 5e-5, "objects are told apart"
 
 
