@@ -5,6 +5,7 @@ the prefix `module.` of parallel training), and OpenAI's TorchScript archives.
 """
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,9 @@ _PARALLEL = "module."
 _POSITION_IDS = "text.transformer.embeddings.position_ids"
 """Numbers that older Hugging Face text towers stored beside their weights."""
 
+_TORN = (struct.error, zipfile.BadZipFile)
+"""What else reading raises where a file ends in the middle of a number."""
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Weights of a file by name, on the CPU, in the precision they are stored in.
@@ -45,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: {_refusal(error)}") from None
     except SafetensorError as error:
         raise ModelError(f"{path}: cut short or damaged ({one_line(error)}); fetch it again") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, OSError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, OSError, *_TORN) as error:
         if isinstance(error, ModelError | PermissionError):
             raise
         raise ModelError(

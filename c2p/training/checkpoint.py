@@ -8,6 +8,7 @@ disk, leaves a folder that resumes.
 
 import json
 import pickle
+import struct
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from c2p.training.history import ACCURACY, History
 STATE_FILE = "state.pt"
 HISTORY_FILE = "history.json"
 PATTERN = "epoch-*.safetensors"
+_TORN = (AttributeError, pickle.UnpicklingError, struct.error)
+"""What else reading a damaged state raises."""
 
 
 class CheckpointError(ValueError):
@@ -88,7 +91,7 @@ def load_state(folder: Path, *, run: dict[str, Any], device: torch.device) -> di
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
         known, state = json.loads(saved["run"]), saved["state"]
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, *_TORN) as error:
         line = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path}: not a readable training state ({line}); delete the folder") from None
     wanted = json.loads(json.dumps(run))

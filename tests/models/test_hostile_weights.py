@@ -113,3 +113,13 @@ def test_a_folder_with_such_weights_is_refused_as_well(clip: Clip, tmp_path: Pat
     save_file(state, tmp_path / "open_clip_model.safetensors")
     with pytest.raises(ModelError, match="logit_scale holds numbers that are not finite"):
         load_clip(tmp_path)
+
+
+def test_an_old_file_may_end_anywhere(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"w": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ModelError, match=r"weights\.pt: "):
+            read_weights(path)
