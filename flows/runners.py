@@ -1,10 +1,12 @@
 """Where the parts of stages run: worker processes of this machine, or the workers of a Dask or Ray cluster."""
 
+import asyncio
 import contextlib
 import functools
 import logging
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -122,8 +124,8 @@ def _dask(stack: contextlib.ExitStack) -> TaskRunner[Any]:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("distributed.nanny").setLevel(logging.ERROR)  # it warns of workers that end slowly
     if _address():
-        with _named():
-            distributed.Client(_address(), set_as_default=False).close()
+        with _named(), ThreadPoolExecutor(1) as thread:  # whose thread has no event loop yet; a notebook's has
+            thread.submit(asyncio.run, _asked(_address())).result()
         return DaskTaskRunner(address=_address())
     logger.info("starting %d Dask workers", worker_count())
     with _environment(dict.fromkeys(THREADS, "1") | {"DASK_LOGGING__DISTRIBUTED": "warning"}):
@@ -146,6 +148,30 @@ def _ray(stack: contextlib.ExitStack) -> TaskRunner[Any]:
         ray.init(**options, namespace="c2p", runtime_env=environment, log_to_driver=True)
     stack.callback(ray.shutdown)
     return RayTaskRunner()
+
+
+async def _asked(address: str) -> None:
+    """Ask the server at `address` whether it is a Dask scheduler.
+
+    A Client would ask as well; but one that failed keeps its loop until it is garbage, and if that is collected while
+    another starts, both wait for each other (distributed's `LoopRunner`). A server that says nothing holds it for ever.
+
+    Raises OSError or ValueError: the address is none, nothing answers, or it is no scheduler.
+    """
+    import dask
+    import distributed
+    from dask.utils import parse_timedelta
+
+    limit = parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    try:
+        async with distributed.rpc(address) as server:
+            role = (await asyncio.wait_for(server.identity(), limit + 5))["type"]
+    except TimeoutError:
+        raise OSError(f"it says nothing for {limit + 5:g} s") from None
+    except (MemoryError, TypeError, LookupError):  # what the bytes of another protocol are read as
+        raise OSError("it doesn't speak as Dask does") from None
+    if role != "Scheduler":
+        raise ValueError(f"it is no scheduler but a {role}")
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import socket
 import sys
+import threading
 
 import dask
-import distributed  # noqa: F401 - brings its defaults into dask.config before they are changed
+import distributed
 import pytest
 
 from flows import runners
@@ -33,6 +35,36 @@ def test_an_address_without_a_cluster(address: str, said: str, monkeypatch: pyte
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         message = refusal("dask")
     assert message.startswith(f"C2P_CLUSTER: got {address!r} ({said}") and "tcp://HOST:8786" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(b"HTTP/1.0 400 Bad Request\r\n\r\n", "it doesn't speak as Dask does"), (b"", "it says nothing for 6 s")],
+)
+def test_a_server_that_is_no_scheduler(words: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                calls.append(listener.accept()[0])
+                calls[-1].sendall(words)
+
+    calls: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setenv("C2P_CLUSTER", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
+        with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+            assert said in refusal("dask")
+    for call in calls:
+        call.close()
+
+
+def test_a_worker_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        monkeypatch.setenv("C2P_CLUSTER", cluster.workers[0].address)
+        assert "it is no scheduler but a Worker" in refusal("dask")
+        monkeypatch.setenv("C2P_CLUSTER", cluster.scheduler_address)
+        with contextlib.ExitStack() as stack:
+            runners._dask(stack)
 
 
 @pytest.mark.parametrize(("runner", "package"), [("dask", "prefect_dask"), ("ray", "prefect_ray")])
