@@ -4,6 +4,7 @@ from pathlib import Path
 
 from c2p.data.files import write_json
 from c2p.evaluation.protocols import run_ablations
+from c2p.models.device import compute_device
 from c2p.params import Params
 from tasks.layout import Layout
 from tasks.shard_map import Map
@@ -20,6 +21,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         cache=layout.evaluation,
         cross_only=layout.cross_only if params.ablations.cross_only else None,
         predictions=layout.predictions("ablations"),
+        device=str(compute_device()),
         map_=map_,
     )
     write_json(layout.metrics("ablations"), metrics)

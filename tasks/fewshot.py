@@ -4,6 +4,7 @@ from pathlib import Path
 
 from c2p.data.files import write_json
 from c2p.evaluation.protocols import run_fewshot
+from c2p.models.device import compute_device
 from c2p.params import Params
 from tasks.layout import Layout
 from tasks.shard_map import Map
@@ -19,6 +20,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         benchmarks=sorted(layout.benchmarks.glob("*.parquet")),
         cache=layout.evaluation,
         predictions=layout.predictions("fewshot"),
+        device=str(compute_device()),
         map_=map_,
     )
     write_json(layout.metrics("fewshot"), metrics)

@@ -6,6 +6,7 @@ from c2p.data.features import read_features
 from c2p.data.files import write_json
 from c2p.data.manifest import read_manifest
 from c2p.evaluation.protocols import ImageFeatures, run_zeroshot
+from c2p.models.device import compute_device
 from c2p.params import Params
 from tasks.layout import Layout
 from tasks.shard_map import Map
@@ -23,6 +24,7 @@ def run(params: Params, root: Path, map_: Map) -> None:
         cache=layout.evaluation,
         image_features=ImageFeatures(rgb.keys, rgb.values),
         predictions=layout.predictions("zeroshot"),
+        device=str(compute_device()),
         map_=map_,
     )
     write_json(layout.metrics("zeroshot"), metrics)

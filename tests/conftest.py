@@ -1,5 +1,6 @@
 """Shared fixtures."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -18,8 +19,15 @@ LONGEST = (
 )
 """Files that begin first where several processes share the tests, so that none is left to run alone at the end."""
 
+_operations: dict[str, int] = {}
+"""Of each file of tests, on the emulated GPU."""
 
-def pytest_configure() -> None:
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--emulated-gpu", action="store_true", help="run on an emulated GPU (tests/emulated.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let the processes of tests hear a Ctrl-C, which a shell's background jobs and nohup ignore by inheritance.
 
     Nor do they inherit that no byte code is to be kept: in a copy of the code each would compile all of it again.
@@ -28,12 +36,36 @@ def pytest_configure() -> None:
     sys.dont_write_bytecode = False
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.getoption("--emulated-gpu"):
+        from emulated import emulated_gpu
+
+        stack = contextlib.ExitStack()
+        stack.enter_context(emulated_gpu())
+        config.add_cleanup(stack.close)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         last = len(LONGEST)
         items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else last)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if not item.config.getoption("--emulated-gpu"):
+        return (yield)
+    from emulated import operations
+
+    before = operations[0]
+    done = yield
+    _operations[item.path.name] = _operations.get(item.path.name, 0) + operations[0] - before
+    return done
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Who ran nothing on the emulated GPU has shown nothing of it."""
+    for name, count in sorted(_operations.items()):
+        terminalreporter.write_line(f"{name}: {count} operations on the emulated GPU")
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,12 @@ def run_job(job: EncodeJob | TextJob) -> None:
     log.info("%s: %d objects, %d views, %d encoders", job.label, len(job.rows), len(view_set(job.views)), len(clips))
 
 
+def run_jobs(jobs: Sequence[EncodeJob | TextJob]) -> None:
+    """Make one piece after the other."""
+    for job in jobs:
+        run_job(job)
+
+
 def _encode(job: EncodeJob, clips: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]:
     """Features (n, V, C) of a job's objects under each of some encoders that take pictures of this size."""
     from c2p.models.clip import encode_images
@@ -214,7 +220,10 @@ class Bank:
         return out
 
     def make(self, map_: Map) -> None:
-        """Make the pieces that were planned and don't exist; the log says what is encoded and what was there."""
+        """Make the pieces that were planned and don't exist; the log says what is encoded and what was there.
+
+        On a CPU each worker makes some of them; a GPU gets one process for all.
+        """
         missing = [job for out, job in self._planned.items() if not out.exists()]
         for what, kind in (("objects", EncodeJob), ("prompts", TextJob)):
             planned = [job for job in self._planned.values() if isinstance(job, kind)]
@@ -230,7 +239,10 @@ class Bank:
                     write_json(tower.out.with_suffix(".json"), _provenance(job, tower))
         if missing:
             shared = _sharing(missing)
-            map_(run_job, shared, names=[job.label for job in shared])
+            if torch.device(self.device).type == "cpu":
+                map_(run_job, shared, names=[job.label for job in shared])
+            else:
+                map_(run_jobs, [tuple(shared)], names=[f"features on {self.device}"])
         self._planned.clear()
 
     def _plan(self, out: Path, job: EncodeJob | TextJob) -> None:

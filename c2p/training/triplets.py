@@ -102,7 +102,8 @@ def train_triplets(
         tower = ImageTower(clip, settings, seed=seed).to(device)
         training = _training(encoder, tower, settings, data, seed, steps, ranks, folder, on_step, origin)
         step = training.resume(load_state(folder, run=run, device=device))
-        batch = _Batch(data, settings, training, ranks, clip, plain)
+        temperature = settings.temperature or 1 / float(clip.model.logit_scale.exp())
+        batch = _Batch(data, settings, training, ranks, clip, plain, temperature)
         ledger = training.ledger
         for epoch in range(step // per_epoch, settings.epochs):
             encoder.train()
@@ -146,6 +147,8 @@ class _Batch:
     clip: Clip
     plain: np.ndarray
     """(N, P, 3) the clouds in the CPU's memory."""
+    temperature: float
+    """Of the losses; the CLIP's own where the recipe gives none, asked for once: a GPU would be waited for."""
 
     def step(self, draw: TripletDraw, rows: np.ndarray, *, odd: bool) -> Tensor:
         """One step on the samples `rows` (B,); returns (5,) values in the order of NAMES."""
@@ -160,7 +163,7 @@ class _Batch:
         if not (in_turn and odd):
             image_loss, text_loss, norm = self._encoder_step(draw, rows, images, text)
         if images is not None and images.requires_grad:
-            prompt_loss = info_nce(self.ranks.gather(images[None])[0], text, self._temperature)
+            prompt_loss = info_nce(self.ranks.gather(images[None])[0], text, self.temperature)
             prompt_loss.backward()
             self.ranks.sum_(weight.grad for weight in tower.parameters() if weight.grad is not None)
             self.training.optimizers["tower"].step()
@@ -186,9 +189,9 @@ class _Batch:
         seen = said = zero
         if settings.alignment != "text":
             assert images is not None
-            seen = info_nce(features, ranks.gather(images.detach()[None])[0], self._temperature)
+            seen = info_nce(features, ranks.gather(images.detach()[None])[0], self.temperature)
         if settings.alignment != "image":
-            said = info_nce(features, text, self._temperature)
+            said = info_nce(features, text, self.temperature)
         (seen + said).backward()
         weights = list(encoder.parameters())
         ranks.sum_(weight.grad for weight in weights if weight.grad is not None)
@@ -216,10 +219,6 @@ class _Batch:
     def _own(self, rows: np.ndarray) -> np.ndarray:
         """This rank's rows of a batch."""
         return np.array_split(rows, self.ranks.size)[self.ranks.rank]
-
-    @property
-    def _temperature(self) -> float:
-        return self.settings.temperature or 1 / float(self.clip.model.logit_scale.exp())
 
 
 def _training(

@@ -97,10 +97,11 @@ def run(
     *,
     settings: params.Pretrain = SETTINGS,
     machine: Machine = EVERY_STEP,
+    device: str = "cpu",
     **options: Any,
 ) -> tuple[DepthEncoder, History]:
     """The training in this process; accuracies are made up from the weights, so they tell whether those are right."""
-    encoder = make_encoder(kind)
+    encoder = make_encoder(kind).to(device)
     if kind == HARD:
         settings = dataclasses.replace(settings, hard_negatives=2)
 
