@@ -95,7 +95,8 @@ def reevaluate(
                 return _ended("Cached", f"all {len(trials)} evaluations are in the history already")
             settings: dict[str, Any] = {"root": root, "params": params, "max_drop": max_drop}
             settings |= {"when": datetime.now(UTC).replace(microsecond=0), "git_rev": git_revision(root)}
-            evaluate_sets({trial.name: functools.partial(evaluate_into_history, trial, **settings) for trial in todo})
+            works = {trial.name: functools.partial(evaluate_into_history, trial, **settings) for trial in todo}
+            evaluate_sets(works, root=root)
     except FileNotFoundError as error:
         return _ended("Waiting", f"{error.filename}: being made at this moment; the schedule evaluates it")
     except (ValueError, OSError, WorkerDied) as error:
@@ -104,10 +105,18 @@ def reevaluate(
 
 
 def evaluate_into_history(
-    trial: Trial, *, root: Path, params: Params, when: datetime, git_rev: str, max_drop: float, map_: Map
+    trial: Trial,
+    *,
+    root: Path,
+    params: Params,
+    when: datetime,
+    git_rev: str,
+    max_drop: float,
+    device: str,
+    map_: Map,
 ) -> None:
     """Evaluate a trial, append it and raise the alarm at once: what is finished outlives a kill."""
-    row = evaluate_trial(trial, root=root, params=params, when=when, git_rev=git_rev, map_=map_)
+    row = evaluate_trial(trial, root=root, params=params, when=when, git_rev=git_rev, device=device, map_=map_)
     known = read_history(root / HISTORY)
     if append_history(root / HISTORY, [row]):
         for drop in find_drops([row], known, points=max_drop):

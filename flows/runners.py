@@ -5,6 +5,7 @@ import contextlib
 import functools
 import logging
 import os
+import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -161,15 +162,17 @@ async def _asked(address: str) -> None:
     import dask
     import distributed
     from dask.utils import parse_timedelta
+    from distributed.security import Security
 
     limit = parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
+    arguments = Security().get_connection_args("client")  # of tls://, as in Dask's configuration
     try:
-        async with distributed.rpc(address) as server:
+        async with distributed.rpc(address, connection_args=arguments) as server:
             role = (await asyncio.wait_for(server.identity(), limit + 5))["type"]
     except TimeoutError:
         raise OSError(f"it says nothing for {limit + 5:g} s") from None
-    except (MemoryError, TypeError, LookupError):  # what the bytes of another protocol are read as
-        raise OSError("it doesn't speak as Dask does") from None
+    except (MemoryError, TypeError, LookupError, struct.error) as error:  # what bytes of another protocol are read as
+        raise OSError(f"it doesn't speak as Dask does: {error}") from None
     if role != "Scheduler":
         raise ValueError(f"it is no scheduler but a {role}")
 

@@ -128,8 +128,10 @@ def evaluation_key(params: Params, weights: Sequence[str], dataset: str, data_re
     return key("history", METHOD, list(weights), [dataset, data_rev], settings, code)
 
 
-def evaluate_trial(trial: Trial, *, root: Path, params: Params, when: datetime, git_rev: str, map_: Map) -> Row:
-    """Evaluate zero-shot, as the stage zeroshot does (on the CPU, from the same features); a row of the history."""
+def evaluate_trial(
+    trial: Trial, *, root: Path, params: Params, when: datetime, git_rev: str, device: str, map_: Map
+) -> Row:
+    """Evaluate zero-shot, as the stage zeroshot does (there, from the same features); a row of the history."""
     from c2p.evaluation.evaluate import evaluate  # brings torch, which looking for what is new does without
 
     metrics = evaluate(
@@ -141,6 +143,7 @@ def evaluate_trial(trial: Trial, *, root: Path, params: Params, when: datetime, 
         shots=[0],
         seeds=[0],
         cache=Layout(root).evaluation,
+        device=device,
         map_=map_,
     )
     found = metrics["shots"]["0"][METHOD]

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bucket import bucket
@@ -60,6 +61,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     done = yield
     _operations[item.path.name] = _operations.get(item.path.name, 0) + operations[0] - before
     return done
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of several: the first one adds up
+        session.config.workeroutput["operations"] = _operations
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for name, count in getattr(node, "workeroutput", {}).get("operations", {}).items():
+        _operations[name] = _operations.get(name, 0) + count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -133,9 +133,14 @@ def run_job(job: EncodeJob | TextJob) -> None:
 
 
 def run_jobs(jobs: Sequence[EncodeJob | TextJob]) -> None:
-    """Make one piece after the other."""
-    for job in jobs:
-        run_job(job)
+    """Make one piece after the other on a GPU, in float32 proper, and leave nothing there."""
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            for job in jobs:
+                run_job(job)
+    finally:
+        _load.cache_clear()
+        torch.cuda.empty_cache()
 
 
 def _encode(job: EncodeJob, clips: Sequence[Any], size: tuple[int, int]) -> list[np.ndarray]:
@@ -166,7 +171,8 @@ class Bank:
         self.device = device
         self._planned: dict[Path, EncodeJob | TextJob] = {}
         self._digests: dict[Path, str] = {}
-        self._code = digest_code()
+        kind = torch.device(device).type
+        self._code = {"code": digest_code()} | ({} if kind == "cpu" else {"device": kind})
 
     def weights(self, encoder: Path) -> str:
         """Digest of an encoder's weights.
@@ -199,7 +205,7 @@ class Bank:
         for start in range(0, len(wanted), PIECE):
             some = tuple(wanted[start : start + PIECE].tolist())
             look = _digests(source, split, some, augmentation)
-            out = place(self.folder, {**look, "encoder": weights, "views": turns, "code": self._code, **drawing.key})
+            out = place(self.folder, {**look, "encoder": weights, "views": turns, **self._code, **drawing.key})
             name = f"{label} {split}" + (f" pass {augmentation.number}" if augmentation else "")
             name += f" {start}" if start else ""
             tower = (Tower(encoder, weights, out),)
@@ -213,7 +219,7 @@ class Bank:
 
     def prompts(self, encoder: Path, prompts: Prompts) -> Path:
         """Plan the features (K, C) of classes, each the mean of its texts, of length one; returns their file."""
-        out = place(self.folder, {"texts": prompts, "encoder": self.weights(encoder), "code": self._code})
+        out = place(self.folder, {"texts": prompts, "encoder": self.weights(encoder), **self._code})
         more = sum(map(len, prompts)) - 1
         label = f"prompts {prompts[0][0]!r} and {more} more"
         self._plan(out, TextJob(label, encoder, self.weights(encoder), prompts, self.device, out))
@@ -242,7 +248,7 @@ class Bank:
             if torch.device(self.device).type == "cpu":
                 map_(run_job, shared, names=[job.label for job in shared])
             else:
-                map_(run_jobs, [tuple(shared)], names=[f"features on {self.device}"])
+                map_(run_jobs, [_by_encoders(shared)], names=[f"features on {self.device}"])
         self._planned.clear()
 
     def _plan(self, out: Path, job: EncodeJob | TextJob) -> None:
@@ -258,6 +264,15 @@ def _sharing(jobs: Sequence[EncodeJob | TextJob]) -> list[EncodeJob | TextJob]:
             alike.setdefault(replace(job, label="", towers=()), []).append(job)
     groups = (some[start : start + TOWERS] for some in alike.values() for start in range(0, len(some), TOWERS))
     return texts + [replace(some[0], towers=tuple(tower for job in some for tower in job.towers)) for some in groups]
+
+
+def _by_encoders(jobs: Sequence[EncodeJob | TextJob]) -> tuple[EncodeJob | TextJob, ...]:
+    """Jobs in an order in which each encoder is loaded once, or nearly."""
+    return tuple(sorted(jobs, key=lambda job: [str(e) for e in (_encoders(job))]))
+
+
+def _encoders(job: EncodeJob | TextJob) -> list[Path]:
+    return [job.encoder] if isinstance(job, TextJob) else [tower.encoder for tower in job.towers]
 
 
 def encoder_width(encoder: Path) -> int:
@@ -337,6 +352,7 @@ def _provenance(job: EncodeJob, tower: Tower) -> dict[str, Any]:
         "split": job.split,
         "rows": list(job.rows),
         "views": job.views,
+        "device": torch.device(job.device).type,
         "drawing": job.drawing.key,
         "augmentation": asdict(job.augmentation) if job.augmentation else None,
         "code": digest_code(),

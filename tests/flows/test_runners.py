@@ -39,7 +39,11 @@ def test_an_address_without_a_cluster(address: str, said: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(b"HTTP/1.0 400 Bad Request\r\n\r\n", "it doesn't speak as Dask does"), (b"", "it says nothing for 6 s")],
+    [
+        (b"HTTP/1.0 400 Bad Request\r\n\r\n", "it doesn't speak as Dask does"),
+        (bytes(64), "it doesn't speak as Dask does"),
+        (b"", "it says nothing for 6 s"),
+    ],
 )
 def test_a_server_that_is_no_scheduler(words: bytes, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def serve() -> None:
@@ -54,6 +58,7 @@ def test_a_server_that_is_no_scheduler(words: bytes, said: str, monkeypatch: pyt
         monkeypatch.setenv("C2P_CLUSTER", f"tcp://127.0.0.1:{listener.getsockname()[1]}")
         with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
             assert said in refusal("dask")
+        listener.shutdown(socket.SHUT_RDWR)  # else the thread would go on accepting
     for call in calls:
         call.close()
 
@@ -85,3 +90,16 @@ def test_variables_of_workers_are_theirs_alone(monkeypatch: pytest.MonkeyPatch) 
     with runners._environment({"OMP_NUM_THREADS": "1", "C2P_OF_A_TEST": "x"}):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["C2P_OF_A_TEST"]) == ("1", "x")
     assert os.environ["OMP_NUM_THREADS"] == "7" and "C2P_OF_A_TEST" not in os.environ
+
+
+def test_a_cluster_with_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography", reason="makes the certificates")
+    security = distributed.Security.temporary()
+    mine = {"client.key": security.tls_client_key, "client.cert": security.tls_client_cert}
+    mine |= {"ca-file": security.tls_ca_file}
+    with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, security=security) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        monkeypatch.setenv("C2P_CLUSTER", cluster.scheduler_address)
+        tls = {f"distributed.comm.tls.{name}": value for name, value in mine.items()}
+        with dask.config.set(tls), contextlib.ExitStack() as stack:
+            runners._dask(stack)
