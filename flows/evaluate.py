@@ -26,7 +26,7 @@ from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from c2p.params import load
-from flows.gpu import gpu_for
+from flows.gpu import hold_gpus
 from flows.parts import part
 from flows.terminal import leave, run_here
 from tasks.layout import Layout
@@ -75,8 +75,7 @@ def evaluate(encoder: str = ENCODER, sets: list[str] | None = None, methods: lis
                     cache=layout.evaluation,
                 )
                 for path in find_sets(root, sets)
-            },
-            root=root,
+            }
         )
     except (ValueError, OSError, WorkerDied) as error:
         return Failed(message=str(error), data=error)
@@ -103,7 +102,7 @@ def find_sets(root: Path, names: Sequence[str] | None) -> list[Path]:
     return [made[name] for name in dict.fromkeys(names or made)]
 
 
-def evaluate_sets(works: Mapping[str, Callable[..., R]], *, root: Path) -> dict[str, R]:
+def evaluate_sets(works: Mapping[str, Callable[..., R]]) -> dict[str, R]:
     """Run a task for each name, several at a time; each of `works` takes a `device` and a `map_` over worker processes.
 
     A GPU is held meanwhile, as the stage zeroshot holds one. Raises what the first that failed raised, once all have
@@ -111,7 +110,7 @@ def evaluate_sets(works: Mapping[str, Callable[..., R]], *, root: Path) -> dict[
     """
     from c2p.models.device import compute_device  # brings torch as well
 
-    with gpu_for("zeroshot", root=root), WorkerPool() as pool:
+    with hold_gpus("evaluation", 1), WorkerPool() as pool:
         given: dict[str, Any] = {"device": str(compute_device()), "map_": functools.partial(_in_workers, pool)}
         futures = {name: part.submit(name, functools.partial(work, **given)) for name, work in works.items()}
         try:

@@ -61,11 +61,21 @@ def gpus_wanted(stage: str, *, root: Path) -> int:
 def gpu_for(stage: str, *, root: Path) -> Iterator[None]:
     """Hold what a stage computes on while the `with` block lasts; waits for it, and says so.
 
-    Nothing happens for a stage that needs none, or without GPUs. With several GPUs C2P_DEVICE is set to the one held.
-
     Raises ValueError: C2P_GPUS or C2P_PROCESSES is no number, or there are more processes than GPUs.
     """
-    if os.environ.get("C2P_GPUS") == "0" or not (wanted := gpus_wanted(stage, root=root)) or not (total := gpu_count()):
+    with hold_gpus(stage, 0 if os.environ.get("C2P_GPUS") == "0" else gpus_wanted(stage, root=root)):
+        yield
+
+
+@contextmanager
+def hold_gpus(stage: str, wanted: int) -> Iterator[None]:
+    """Hold so many GPUs for `stage`, which names them in what is said, while the `with` block lasts.
+
+    Nothing happens where none is wanted, or without GPUs. With several GPUs C2P_DEVICE is set to the one held.
+
+    Raises ValueError: C2P_GPUS is no number, or more are wanted than there are.
+    """
+    if not wanted or not (total := gpu_count()):
         yield
         return
     if wanted > total:

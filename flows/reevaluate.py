@@ -96,7 +96,7 @@ def reevaluate(
             settings: dict[str, Any] = {"root": root, "params": params, "max_drop": max_drop}
             settings |= {"when": datetime.now(UTC).replace(microsecond=0), "git_rev": git_revision(root)}
             works = {trial.name: functools.partial(evaluate_into_history, trial, **settings) for trial in todo}
-            evaluate_sets(works, root=root)
+            evaluate_sets(works)
     except FileNotFoundError as error:
         return _ended("Waiting", f"{error.filename}: being made at this moment; the schedule evaluates it")
     except (ValueError, OSError, WorkerDied) as error:
