@@ -268,7 +268,7 @@ def _sharing(jobs: Sequence[EncodeJob | TextJob]) -> list[EncodeJob | TextJob]:
 
 def _by_encoders(jobs: Sequence[EncodeJob | TextJob]) -> tuple[EncodeJob | TextJob, ...]:
     """Jobs in an order in which each encoder is loaded once, or nearly."""
-    return tuple(sorted(jobs, key=lambda job: [str(e) for e in (_encoders(job))]))
+    return tuple(sorted(jobs, key=_encoders))
 
 
 def _encoders(job: EncodeJob | TextJob) -> list[Path]:
